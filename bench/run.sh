@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# All figures, each beside something to compare it with. Run it on a quiet machine.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+echo "# $(date -u +%F), Linux $(uname -r), $(nproc) processors, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
+build/engine_bench
+python3 bench/start.py
+python3 bench/waiters.py

@@ -1,0 +1,21 @@
+// The verbs. Each takes the words after its name and returns the exit status.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace berth {
+
+using Words = std::vector<std::string>;
+
+int run_command(const Words& words);
+int status_command(const Words& words);
+int set_command(const Words& words);
+int unset_command(const Words& words);
+int release_command(const Words& words);
+int demo_command(const Words& words, const char* self_path);
+
+// The help of a verb ("" for berth itself), or "" where there is none.
+std::string help_text(const std::string& verb);
+
+}  // namespace berth

@@ -1,0 +1,103 @@
+// The help texts. Each fits a screen of 80 by 24 where it can, and shows examples.
+#include "cli/commands.h"
+
+namespace berth {
+
+std::string help_text(const std::string& verb) {
+  if (verb.empty()) {
+    return R"(berth gives every job on this machine its place: GPUs, a share of a GPU's
+memory, CPU slots, RAM, any named quantity. It waits its turn, runs, and the
+place is free the moment its last process is gone.
+
+  berth run --gpus 1 --vram 8G --expect 2h -- python train.py
+
+  run       get the place, run a command in it, give it back
+  status    who holds what, who waits, and why
+  set       capacity of named resources:  berth set cpu=12 license=2
+  unset     forget one, or go back to what the machine has
+  release   end a lease of one's own
+  demo      a minute's show on simulated GPUs, in a pool of its own
+
+berth VERB --help tells more; man berth tells all.
+The pool is $BERTH_POOL, else /run/berth, else /dev/shm/berth.
+)";
+  }
+  if (verb == "run") {
+    return R"(berth run [CLAIM] [WAIT] [HOLD] [--] CMD [ARG...]
+What stands after the first word of CMD is CMD's.
+
+CLAIM, all or nothing (none: --gpus 1)
+  -g, --gpus N           N whole GPUs
+      --vram SIZE        SIZE of memory on each of them, beside others
+      --compute PCT      PCT of each one's compute shares, beside others
+      --only LIST        only these: indices, UUIDs or prefixes (--exclude LIST)
+      --min-free SIZE    only GPUs with so much free (--max-util PCT)
+      --cpu N            CPU slots             --ram SIZE   memory
+  -r, --resource NAME=N  anything the pool has (berth set NAME=N)
+WAIT (none: as long as it takes, in turn)
+      --no-wait          exit 75 if it is not free now
+      --timeout DUR      exit 124 after DUR
+  -p, --priority N       more is sooner; default 0
+      --expect DUR       how long it will take
+  -l, --label TEXT       a name for people
+HOLD
+      --threads N        cap the usual thread pools (--cpu N implies it)
+
+SIZE: 8G, 512M, 8GB (= 8,000,000,000 bytes); bare: MiB. DUR: 90, 5m, 1h30m.
+Exit: CMD's own; 128+N if signal N ended it; 2 wrong call; 3 can never be met;
+4 GPUs unreadable; 75 busy; 76 lost; 124 timed out; 125 berth could not;
+126, 127 CMD not executable, not found.
+
+  berth run --cpu 1 -- xz -9 bigfile
+  berth run --vram 8G --label chat --no-wait -- python serve.py
+)";
+  }
+  if (verb == "status") {
+    return R"(berth status [--json] [--short]
+The pool: each resource and GPU, who holds what, who waits and why.
+Takes no lock and changes nothing. Any user may ask. Exit 0.
+
+  berth status --short
+  berth status --json | jq '.leases[] | select(.state=="held") | .label'
+)";
+  }
+  if (verb == "set") {
+    return R"(berth set NAME=AMOUNT...
+Capacity of the pool's named resources; makes those that are new. Waiters that
+now fit start at once; holders keep what they hold. For the pool's owner and
+root; others: exit 77.
+
+  berth set cpu=12 license=2
+  berth set ram=96G
+  berth set policy.max_priority=5   a higher --priority is lowered to it (root's not)
+  berth set policy.age=30m          what a point of priority is worth in waiting
+)";
+  }
+  if (verb == "unset") {
+    return R"(berth unset NAME...
+Forgets a named resource. cpu and ram go back to what the machine has, a policy
+to its default.
+
+  berth unset license
+)";
+  }
+  if (verb == "release") {
+    return R"(berth release [ID | --label TEXT]
+Ends a lease of one's own (root: anyone's). Its command runs on, without a place.
+ID is what status shows, or a unique prefix; without one, the lease that this
+shell runs in. Exit 1: no such lease; 77: not yours.
+
+  berth release k7q2
+  berth release --label chat
+)";
+  }
+  if (verb == "demo") {
+    return R"(berth demo
+Shows what berth does, on simulated GPUs, in a pool of its own that it removes
+afterwards. Takes about fifteen seconds and touches nothing else.
+)";
+  }
+  return "";
+}
+
+}  // namespace berth

@@ -1,0 +1,68 @@
+// berth: argv to a verb, a verb to its effects.
+#include <array>
+#include <string>
+
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/exit_status.h"
+#include "cli/options.h"
+#include "cli/say.h"
+
+#ifndef BERTH_VERSION
+#define BERTH_VERSION "0.1.0"
+#endif
+
+namespace berth {
+namespace {
+
+struct Verb {
+  const char* name;
+  int (*run)(const Words&);
+};
+
+constexpr std::array<Verb, 5> verbs{{{"run", run_command},
+                                     {"status", status_command},
+                                     {"set", set_command},
+                                     {"unset", unset_command},
+                                     {"release", release_command}}};
+
+int unknown_verb(const std::string& word) {
+  std::vector<std::string> known{"demo", "help"};
+  for (const Verb& v : verbs) known.emplace_back(v.name);
+  const std::string near = nearest(word, known);
+  say("unknown verb " + printable(word) + (near.empty() ? "" : "; did you mean " + near + "?") +
+      " (berth --help lists them)");
+  return exit_status::usage;
+}
+
+int dispatch(int argc, char** argv) {
+  if (argc < 2) {
+    say("there is no verb; berth --help lists them");
+    return exit_status::usage;
+  }
+  const std::string word = argv[1];
+  const Words rest(argv + 2, argv + argc);
+  if (word == "--version") return put("berth " BERTH_VERSION "\n") ? exit_status::ok : exit_status::unavailable;
+  if (word == "--help" || word == "-h" || word == "help") {
+    const std::string text = help_text(rest.empty() ? "" : rest.front());
+    if (text.empty()) return unknown_verb(rest.front());
+    return put(text) ? exit_status::ok : exit_status::unavailable;
+  }
+  if (word == "demo") return demo_command(rest, argv[0]);
+  for (const Verb& v : verbs)
+    if (word == v.name) return v.run(rest);
+  return unknown_verb(word);
+}
+
+}  // namespace
+}  // namespace berth
+
+int main(int argc, char** argv) {
+  try {
+    return berth::dispatch(argc, argv);
+  } catch (const std::exception& e) {
+    // Only the allocator throws here, and the JSON library where it has a fault.
+    berth::say(std::string("out of memory or worse: ") + e.what());
+    return berth::exit_status::unavailable;
+  }
+}

@@ -1,0 +1,349 @@
+#include "cli/options.h"
+
+#include <getopt.h>
+
+#include <algorithm>
+#include <array>
+#include <functional>
+
+#include "base/text.h"
+
+namespace berth {
+
+namespace {
+
+Error usage(std::string sentence) { return Error{ErrorKind::usage, 0, std::move(sentence)}; }
+
+enum Option : int {
+  opt_gpus = 'g',
+  opt_resource = 'r',
+  opt_priority = 'p',
+  opt_label = 'l',
+  opt_help = 'h',
+  opt_vram = 256,
+  opt_compute,
+  opt_only,
+  opt_exclude,
+  opt_min_free,
+  opt_max_util,
+  opt_cpu,
+  opt_ram,
+  opt_no_wait,
+  opt_timeout,
+  opt_expect,
+  opt_threads,
+};
+
+constexpr std::array<option, 21> run_options{{
+    {"gpus", required_argument, nullptr, opt_gpus},
+    {"vram", required_argument, nullptr, opt_vram},
+    {"compute", required_argument, nullptr, opt_compute},
+    {"only", required_argument, nullptr, opt_only},
+    {"exclude", required_argument, nullptr, opt_exclude},
+    {"min-free", required_argument, nullptr, opt_min_free},
+    {"max-util", required_argument, nullptr, opt_max_util},
+    {"cpu", required_argument, nullptr, opt_cpu},
+    {"ram", required_argument, nullptr, opt_ram},
+    {"resource", required_argument, nullptr, opt_resource},
+    {"no-wait", no_argument, nullptr, opt_no_wait},
+    {"timeout", required_argument, nullptr, opt_timeout},
+    {"priority", required_argument, nullptr, opt_priority},
+    {"expect", required_argument, nullptr, opt_expect},
+    {"label", required_argument, nullptr, opt_label},
+    {"name", required_argument, nullptr, opt_label},
+    {"threads", required_argument, nullptr, opt_threads},
+    {"help", no_argument, nullptr, opt_help},
+    {nullptr, 0, nullptr, 0},
+    {nullptr, 0, nullptr, 0},
+    {nullptr, 0, nullptr, 0},
+}};
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> out;
+  for (size_t start = 0; start <= text.size();) {
+    const size_t end = std::min(text.find(separator, start), text.size());
+    if (end > start) out.push_back(text.substr(start, end - start));
+    start = end + 1;
+  }
+  return out;
+}
+
+Result<> add_counter(Claim& claim, const std::string& name, int64_t amount) {
+  for (const NamedAmount& c : claim.counters)
+    if (c.name == name) return usage("\"" + name + "\" is claimed twice");
+  if (claim.counters.size() >= max_claim_counters)
+    return usage("a claim can name at most " + std::to_string(max_claim_counters) + " resources");
+  claim.counters.push_back({name, amount});
+  return success();
+}
+
+// An amount of at least 1, or what is wrong with it.
+Result<int64_t> amount_of(const std::string& option, const std::string& text, bool is_size) {
+  const auto value = is_size ? parse_size_bytes(text) : parse_count(text);
+  if (value && *value > 0) return *value;
+  return usage(option + " " + printable(text) +
+               (is_size ? " is not a size like 8G or 512M" : " is not a number from 1 up"));
+}
+
+Result<int64_t> duration_of(const std::string& option, const std::string& text) {
+  const auto ms = parse_duration_ms(text);
+  if (ms) return *ms;
+  return usage(option + " " + printable(text) + " is not a duration like 90s, 5m or 1h30m");
+}
+
+class RunReader {
+ public:
+  Result<> take(int code, const std::string& value) {
+    RunOptions& o = out_;
+    switch (code) {
+      case opt_help: o.help = true; return success();
+      case opt_no_wait: o.no_wait = true; return success();
+      case opt_label: o.label = value; return success();
+      case opt_only:
+        only_given_ = true;
+        o.only = split(value, ',');
+        return success();
+      case opt_exclude: o.exclude = split(value, ','); return success();
+      case opt_gpus:
+        return number(
+            "--gpus", value, [&](int64_t n) { gpus_ = n; }, 1, max_claim_devices);
+      case opt_compute:
+        return number(
+            "--compute", value, [&](int64_t n) { compute_ = n; }, 1, 100);
+      case opt_max_util:
+        return number(
+            "--max-util", value, [&](int64_t n) { o.max_util_pct = static_cast<int>(n); }, 0, 100);
+      case opt_threads:
+        return number(
+            "--threads", value, [&](int64_t n) { o.threads = n; }, 1, 1'000'000);
+      case opt_vram: return size("--vram", value, [&](int64_t n) { vram_ = n; });
+      case opt_min_free: return size("--min-free", value, [&](int64_t n) { o.min_free_bytes = n; });
+      case opt_cpu: return counter("cpu", amount_of("--cpu", value, false));
+      case opt_ram: return counter("ram", amount_of("--ram", value, true));
+      case opt_resource: return resource(value);
+      case opt_priority: return priority(value);
+      case opt_timeout: return duration("--timeout", value, [&](int64_t ms) { o.timeout_ms = ms; });
+      case opt_expect: return duration("--expect", value, [&](int64_t ms) { o.expect_s = (ms + 999) / 1000; });
+      default: return usage("unknown option");
+    }
+  }
+
+  Result<RunOptions> finish() {
+    GpuClaim& gpu = out_.claim.gpu;
+    const bool shared = vram_ != 0 || compute_ != 0;
+    gpu.count = static_cast<int>(gpus_);
+    if (gpus_ == 0 && (shared || out_.claim.counters.empty())) gpu.count = 1;
+    gpu.whole = !shared;
+    gpu.vram_bytes = vram_;
+    gpu.compute_pct = static_cast<int>(compute_);
+    const bool picky = only_given_ || !out_.exclude.empty() || out_.min_free_bytes != 0 || out_.max_util_pct != 100;
+    if (picky && gpu.count == 0) gpu.count = 1;  // who picks among GPUs wants one
+    if (only_given_ && out_.only.empty()) return usage("--only names no device");
+    return std::move(out_);
+  }
+
+ private:
+  template <class Store>
+  static Result<> number(const char* option, const std::string& text, Store store, int64_t least, int64_t most) {
+    const auto value = parse_count(text);
+    if (!value || *value < least || *value > most)
+      return usage(std::string(option) + " " + printable(text) + " is not a number from " + std::to_string(least) +
+                   " to " + std::to_string(most));
+    store(*value);
+    return success();
+  }
+  template <class Store>
+  static Result<> size(const char* option, const std::string& text, Store store) {
+    const auto value = amount_of(option, text, true);
+    if (!value) return value.error();
+    store(value.value());
+    return success();
+  }
+  template <class Store>
+  static Result<> duration(const char* option, const std::string& text, Store store) {
+    const auto value = duration_of(option, text);
+    if (!value) return value.error();
+    store(value.value());
+    return success();
+  }
+  Result<> counter(const std::string& name, const Result<int64_t>& amount) {
+    if (!amount) return amount.error();
+    return add_counter(out_.claim, name, amount.value());
+  }
+  Result<> resource(const std::string& word) {
+    auto setting = parse_setting(word, /*zero_allowed=*/false);
+    if (!setting) return setting.error().within("--resource");
+    return add_counter(out_.claim, setting->name, setting->amount);
+  }
+  Result<> priority(const std::string& text) {
+    const auto value = parse_signed(text);
+    if (!value || *value < -max_priority_magnitude || *value > max_priority_magnitude)
+      return usage("--priority " + printable(text) + " is not a whole number");
+    out_.priority = static_cast<int>(*value);
+    return success();
+  }
+
+  RunOptions out_;
+  int64_t gpus_ = 0;
+  int64_t vram_ = 0;
+  int64_t compute_ = 0;
+  bool only_given_ = false;
+};
+
+std::vector<std::string> option_names() {
+  std::vector<std::string> names;
+  for (const option& o : run_options)
+    if (o.name != nullptr) names.push_back(std::string("--") + o.name);
+  return names;
+}
+
+Error explain_bad_option(int code, const std::string& word) {
+  const std::string name = word.substr(0, word.find('='));
+  if (code == ':') return usage("option " + printable(name) + " needs a value");
+  if (word.starts_with("--") && name != word) {
+    for (const std::string& known : option_names())
+      if (known == name) return usage("option " + name + " takes no value");
+  }
+  const std::string near = nearest(name, option_names());
+  return usage("unknown option " + printable(name) + (near.empty() ? "" : "; did you mean " + near + "?"));
+}
+
+bool names_device(const std::string& word, const Device& device) {
+  if (const auto index = parse_count(word)) return device.index == *index;
+  return device.uuid.starts_with(word);
+}
+
+// The devices that a list of indices, UUIDs and unique prefixes names.
+Result<std::vector<bool>> listed(const std::string& option, const std::vector<std::string>& words,
+                                 const std::vector<Device>& devices) {
+  std::vector<bool> out(devices.size(), false);
+  for (const std::string& word : words) {
+    int found = 0;
+    for (size_t i = 0; i < devices.size(); ++i) {
+      if (!names_device(word, devices[i])) continue;
+      out[i] = true;
+      ++found;
+      if (devices[i].uuid == word) break;
+    }
+    if (found == 0)
+      return usage(option + ": there is no GPU " + printable(word) + " (this machine has " +
+                   std::to_string(devices.size()) + ")");
+    if (found > 1 && !parse_count(word)) return usage(option + ": " + printable(word) + " names more than one GPU");
+  }
+  return out;
+}
+
+// As CUDA reads it: everything after the first word that names nothing is ignored.
+std::vector<bool> visible(const std::string& inherited, const std::vector<Device>& devices) {
+  std::vector<bool> out(devices.size(), false);
+  for (const std::string& word : split(inherited, ',')) {
+    bool found = false;
+    for (size_t i = 0; i < devices.size(); ++i) {
+      if (!names_device(word, devices[i])) continue;
+      out[i] = true;
+      found = true;
+    }
+    if (!found) break;
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<RunOptions> parse_run(const std::vector<std::string>& words) {
+  // getopt wants a mutable argv with the program's name in front; "+" stops it at the first word
+  // that is no option, ":" leaves the talking to us.
+  std::vector<std::string> copy{"berth run"};
+  copy.insert(copy.end(), words.begin(), words.end());
+  std::vector<char*> argv;
+  for (std::string& word : copy) argv.push_back(word.data());
+  const int argc = static_cast<int>(argv.size());
+  argv.push_back(nullptr);
+  RunReader reader;
+  opterr = 0;
+  optind = 0;
+  for (;;) {
+    const int at = optind == 0 ? 1 : optind;
+    const int code = getopt_long(argc, argv.data(), "+:g:r:p:l:h", run_options.data(), nullptr);
+    if (code == -1) break;
+    const std::string word = copy[static_cast<size_t>(std::min(at, argc - 1))];
+    if (code == '?' || code == ':') return explain_bad_option(code, word);
+    if (auto took = reader.take(code, optarg == nullptr ? "" : optarg); !took) return took.error();
+  }
+  auto out = reader.finish();
+  if (!out) return out;
+  out->command.assign(words.begin() + (optind - 1), words.end());
+  if (out->command.empty() && !out->help) return usage("there is no command to run");
+  return out;
+}
+
+Result<NamedAmount> parse_setting(const std::string& word, bool zero_allowed) {
+  const size_t equals = word.find('=');
+  if (equals == std::string::npos || equals == 0) return usage("\"" + printable(word) + "\" is not NAME=AMOUNT");
+  NamedAmount out{word.substr(0, equals), 0};
+  const std::string value = word.substr(equals + 1);
+  const bool policy = out.name == "policy.age" || out.name == "policy.max_priority";
+  if (!policy && !valid_resource_name(out.name)) {
+    const bool device = out.name == "gpu" || out.name == "vram" || out.name == "compute";
+    return usage("\"" + printable(out.name) + "\" " +
+                 (device ? "is the driver's to say; use --gpus, --vram and --compute"
+                         : "is no name for a resource (letters, digits, '_', '.', '-'; at most 32)"));
+  }
+  std::optional<int64_t> amount;
+  if (out.name == "ram") {
+    amount = parse_size_bytes(value);
+  } else if (out.name == "policy.age") {
+    amount = parse_duration_ms(value);
+    if (amount) amount = *amount / 1000;
+  } else {
+    amount = parse_count(value);
+  }
+  if (!amount || (*amount == 0 && !zero_allowed))
+    return usage("\"" + printable(value) + "\" is not an amount of " + out.name);
+  out.amount = *amount;
+  return out;
+}
+
+Result<std::vector<DeviceRef>> eligible_devices(const RunOptions& options, const std::vector<Device>& devices,
+                                                const char* inherited_visible) {
+  auto only = listed("--only", options.only, devices);
+  if (!only) return only.error();
+  auto exclude = listed("--exclude", options.exclude, devices);
+  if (!exclude) return exclude.error();
+  std::vector<bool> seen(devices.size(), true);
+  if (inherited_visible != nullptr) seen = visible(inherited_visible, devices);
+  std::vector<DeviceRef> out;
+  for (size_t i = 0; i < devices.size(); ++i) {
+    const Device& d = devices[i];
+    if (!options.only.empty() && !only.value()[i]) continue;
+    if (exclude.value()[i] || !seen[i]) continue;
+    if (d.vram_total_bytes - d.vram_used_bytes.value_or(0) < options.min_free_bytes) continue;
+    if (d.util_pct.value_or(0) > options.max_util_pct) continue;
+    out.push_back({d.uuid, d.vram_total_bytes});
+  }
+  return out;
+}
+
+std::string nearest(const std::string& word, const std::vector<std::string>& known) {
+  std::string best;
+  size_t best_distance = 3;  // further than two slips is no slip
+  for (const std::string& candidate : known) {
+    std::vector<size_t> row(candidate.size() + 1);
+    for (size_t j = 0; j < row.size(); ++j) row[j] = j;
+    for (size_t i = 1; i <= word.size(); ++i) {
+      size_t diagonal = std::exchange(row[0], i);
+      for (size_t j = 1; j < row.size(); ++j) {
+        const size_t change = diagonal + (word[i - 1] == candidate[j - 1] ? 0 : 1);
+        diagonal = row[j];
+        row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
+      }
+    }
+    if (row.back() < best_distance) {
+      best_distance = row.back();
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+}  // namespace berth

@@ -1,0 +1,47 @@
+// The words of the command line, read. No effects: what is wrong comes back as a usage error.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "core/claim.h"
+#include "device/device.h"
+
+namespace berth {
+
+struct RunOptions {
+  bool help = false;
+  Claim claim;  // without eligible devices: those need a probe
+  std::vector<std::string> only;
+  std::vector<std::string> exclude;
+  int64_t min_free_bytes = 0;
+  int max_util_pct = 100;
+  bool no_wait = false;
+  std::optional<int64_t> timeout_ms;
+  int priority = 0;
+  int64_t expect_s = 0;
+  std::string label;
+  std::optional<int64_t> threads;
+  std::vector<std::string> command;
+};
+
+// Reads `words` (without "berth" and "run"). Options end at the first word that is none, or at the
+// first "--", which is dropped; everything after that is the command's, to the byte.
+[[nodiscard]] Result<RunOptions> parse_run(const std::vector<std::string>& words);
+
+// "cpu=12" as `berth set` takes it: ram as a SIZE, policy.age as a DUR, all else a count.
+[[nodiscard]] Result<NamedAmount> parse_setting(const std::string& word, bool zero_allowed);
+
+// Which of the machine's devices this claim may use: by --only, --exclude, --min-free, --max-util and
+// an inherited CUDA_VISIBLE_DEVICES (null: not set). Errors: `usage` for a device that is not there.
+[[nodiscard]] Result<std::vector<DeviceRef>> eligible_devices(const RunOptions& options,
+                                                              const std::vector<Device>& devices,
+                                                              const char* inherited_visible);
+
+// The known option nearest to `word`, for "did you mean"; "" if none is near.
+[[nodiscard]] std::string nearest(const std::string& word, const std::vector<std::string>& known);
+
+}  // namespace berth

@@ -1,0 +1,34 @@
+#include "cli/pool_access.h"
+
+#include <sched.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "base/text.h"
+
+namespace berth {
+
+Result<LocalPool> open_pool(LocalPool::IfMissing if_missing) {
+  return LocalPool::open(default_pool_path(std::getenv("BERTH_POOL")), if_missing);
+}
+
+PoolConfig machine_figures() {
+  PoolConfig config;
+  const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
+  struct sysinfo info {};
+  config.capacities.push_back({"cpu", cpus > 0 ? cpus : 1});
+  if (::sysinfo(&info) == 0)
+    config.capacities.push_back({"ram", static_cast<int64_t>(info.totalram) * static_cast<int64_t>(info.mem_unit)});
+  return config;
+}
+
+int64_t own_cpus() {
+  cpu_set_t set;
+  // More than 1,024 processors: the call fails, and no bound is known.
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) return max_amount;
+  return CPU_COUNT(&set);
+}
+
+}  // namespace berth

@@ -1,0 +1,172 @@
+// set, unset and release: the verbs that change a pool without running anything.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/exit_status.h"
+#include "cli/options.h"
+#include "cli/pool_access.h"
+#include "cli/say.h"
+#include "cli/view.h"
+#include "engine/engine.h"
+#include "ledger/local_ledger.h"
+
+namespace berth {
+
+namespace {
+
+bool asks_help(const Words& words) {
+  return std::any_of(words.begin(), words.end(), [](const std::string& w) { return w == "--help" || w == "-h"; });
+}
+
+int give_help(const char* verb) { return put(help_text(verb)) ? exit_status::ok : exit_status::unavailable; }
+
+Result<> apply(PoolConfig& config, const NamedAmount& setting) {
+  if (setting.name == "policy.age") {
+    if (setting.amount < 1 || setting.amount > int64_t{366} * 86400)
+      return Error{ErrorKind::usage, 0, "policy.age must be from 1s to 366d"};
+    config.policy.age_s = setting.amount;
+    return success();
+  }
+  if (setting.name == "policy.max_priority") {
+    if (setting.amount > max_priority_magnitude) return Error{ErrorKind::usage, 0, "policy.max_priority is too high"};
+    config.policy.max_priority = static_cast<int>(setting.amount);
+    return success();
+  }
+  for (NamedAmount& c : config.capacities) {
+    if (c.name != setting.name) continue;
+    c.amount = setting.amount;
+    return success();
+  }
+  if (config.capacities.size() >= max_snapshot_resources)
+    return Error{ErrorKind::usage, 0,
+                 "a pool has at most " + std::to_string(max_snapshot_resources) + " named resources"};
+  config.capacities.push_back(setting);
+  return success();
+}
+
+// What the machine says is put back for cpu and ram, and for a policy its default; all else goes.
+Result<> forget(PoolConfig& config, const std::string& name) {
+  if (name == "policy.age") config.policy.age_s = Policy{}.age_s;
+  if (name == "policy.max_priority") config.policy.max_priority = Policy{}.max_priority;
+  if (name.starts_with("policy.")) return success();
+  for (const NamedAmount& c : machine_figures().capacities)
+    if (c.name == name) return apply(config, c);
+  const auto at = std::find_if(config.capacities.begin(), config.capacities.end(),
+                               [&](const NamedAmount& c) { return c.name == name; });
+  if (at == config.capacities.end()) return Error{ErrorKind::usage, 0, "the pool has no resource " + printable(name)};
+  config.capacities.erase(at);
+  return success();
+}
+
+int configure(const std::function<Result<>(PoolConfig&)>& edit) {
+  auto pool = open_pool(LocalPool::IfMissing::create);
+  if (!pool) return fail(pool.error());
+  if (::geteuid() != 0 && ::geteuid() != pool->owner())
+    return fail(Error{ErrorKind::not_yours, 0,
+                      "the settings of " + pool->path() + " belong to " + user_name(pool->owner()) + " and root"});
+  LocalLedger ledger(*pool);
+  ledger.on_slow_lock([](const std::string& sentence) { say(sentence); });
+  Engine engine(ledger, machine_figures);
+  const auto done = engine.configure(edit);
+  return done.ok() ? exit_status::ok : fail(done.error());
+}
+
+struct ReleaseWanted {
+  std::string id_prefix;
+  std::string label;
+};
+
+// The parties that are meant: by id or unique prefix of it, or by label among one's own.
+Result<std::vector<PartyId>> find_leases(const PoolView& view, const ReleaseWanted& wanted) {
+  std::vector<PartyId> out;
+  const uid_t uid = ::geteuid();
+  for (const LeaseView& lease : view.leases) {
+    const PartyId& id = view.snapshot.parties[static_cast<size_t>(lease.party)].id;
+    if (!wanted.id_prefix.empty() && id.view().starts_with(wanted.id_prefix)) out.push_back(id);
+    if (!wanted.label.empty() && lease.info.label == printable(wanted.label) && (uid == 0 || lease.uid == uid))
+      out.push_back(id);
+  }
+  if (out.empty()) {
+    const std::string what = wanted.label.empty() ? wanted.id_prefix : "with the label " + wanted.label;
+    return Error{ErrorKind::not_found, 0, "there is no lease " + printable(what)};
+  }
+  if (out.size() > 1 && wanted.label.empty())
+    return Error{ErrorKind::usage, 0, printable(wanted.id_prefix) + " begins the id of more than one lease"};
+  return out;
+}
+
+}  // namespace
+
+int set_command(const Words& words) {
+  if (asks_help(words)) return give_help("set");
+  if (words.empty()) return fail_usage("set", "there is nothing to set");
+  std::vector<NamedAmount> settings;
+  for (const std::string& word : words) {
+    auto setting = parse_setting(word, /*zero_allowed=*/true);
+    if (!setting) return fail_usage("set", setting.error().message);
+    settings.push_back(std::move(*setting));
+  }
+  return configure([&](PoolConfig& config) -> Result<> {
+    for (const NamedAmount& setting : settings)
+      if (auto applied = apply(config, setting); !applied) return applied;
+    return success();
+  });
+}
+
+int unset_command(const Words& words) {
+  if (asks_help(words)) return give_help("unset");
+  if (words.empty()) return fail_usage("unset", "there is nothing to unset");
+  return configure([&](PoolConfig& config) -> Result<> {
+    for (const std::string& word : words)
+      if (auto forgotten = forget(config, word); !forgotten) return forgotten;
+    return success();
+  });
+}
+
+int release_command(const Words& words) {
+  if (asks_help(words)) return give_help("release");
+  ReleaseWanted wanted;
+  for (size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (word == "--label" || word == "-l" || word == "--name") {
+      if (++i == words.size()) return fail_usage("release", word + " needs a value");
+      wanted.label = words[i];
+    } else if (word.starts_with("--label=")) {
+      wanted.label = word.substr(8);
+    } else if (word.starts_with("-")) {
+      return fail_usage("release", "unknown option " + printable(word));
+    } else if (!wanted.id_prefix.empty()) {
+      return fail_usage("release", "one lease at a time");
+    } else {
+      wanted.id_prefix = word;
+    }
+  }
+  if (!wanted.id_prefix.empty() && !wanted.label.empty()) return fail_usage("release", "an ID or a label, not both");
+  if (wanted.id_prefix.empty() && wanted.label.empty()) {
+    const char* inside = std::getenv("BERTH_ID");
+    if (inside == nullptr || *inside == '\0') return fail_usage("release", "which lease? This shell is in none");
+    wanted.id_prefix = inside;
+  }
+  auto pool = open_pool(LocalPool::IfMissing::fail);
+  if (!pool) {
+    if (pool.error().sys_errno != ENOENT) return fail(pool.error());
+    say("there is no lease: there is no pool");
+    return exit_status::no_such_lease;
+  }
+  auto view = view_pool(*pool, {});
+  if (!view) return fail(view.error());
+  auto ids = find_leases(*view, wanted);
+  if (!ids) return fail(ids.error());
+  LocalLedger ledger(*pool);
+  ledger.on_slow_lock([](const std::string& sentence) { say(sentence); });
+  Engine engine(ledger, machine_figures);
+  for (const PartyId& id : *ids)
+    if (auto done = engine.evict(id); !done) return fail(done.error());
+  return exit_status::ok;
+}
+
+}  // namespace berth

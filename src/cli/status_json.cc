@@ -1,0 +1,123 @@
+#include "cli/status_json.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace berth {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Foreign text was made printable at the door, so it is valid UTF-8; "replace" is for the impossible.
+std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+const Device* find_device(const PoolView& view, const std::string& uuid) {
+  for (const Device& d : view.devices)
+    if (d.uuid == uuid) return &d;
+  return nullptr;
+}
+
+template <class T>
+Json or_null(bool known, T value) {
+  return known ? Json(value) : Json(nullptr);
+}
+
+Json resources_of(const PoolView& view, const Party& party) {
+  Json out = Json::object();
+  for (const Amount& a : view.snapshot.counters(party)) out[view.snapshot.resources[a.resource].name] = a.amount;
+  return out;
+}
+
+Json granted_of(const PoolView& view, const Party& party) {
+  if (party.state != PartyState::held) return nullptr;
+  Json devices = Json::array();
+  for (const uint16_t granted : view.snapshot.granted(party)) {
+    const Device* d = find_device(view, view.snapshot.devices[granted]);
+    if (d == nullptr) continue;
+    devices.push_back({{"uuid", d->uuid},
+                       {"index", d->index},
+                       {"vram", party.gpu.whole ? d->vram_total_bytes : party.gpu.vram_bytes}});
+  }
+  return {{"devices", devices}, {"resources", resources_of(view, party)}};
+}
+
+Json lease_json(const PoolView& view, const LeaseView& lease) {
+  const Party& party = view.snapshot.parties[static_cast<size_t>(lease.party)];
+  const bool held = party.state == PartyState::held;
+  const int64_t now_s = view.now_us / 1'000'000;
+  const int64_t since_us = held ? party.seated_us : party.arrival_us;
+  const int64_t waited_us = (held ? party.seated_us : view.now_us) - party.arrival_us;
+  const int64_t end_s = party.seated_us / 1'000'000 + party.expect_s;
+  return {{"id", std::string(party.id.view())},
+          {"state", held ? "held" : "waiting"},
+          {"label", lease.info.label},
+          {"user", lease.user},
+          {"uid", lease.uid},
+          {"pid", lease.info.pid},
+          {"cmd", lease.info.command},
+          {"priority", party.priority},
+          {"since", since_us / 1'000'000},
+          {"waited_s", std::max<int64_t>(0, waited_us / 1'000'000)},
+          {"expect_s", or_null(party.expect_s > 0, party.expect_s)},
+          {"remaining_s", or_null(held && party.expect_s > 0, std::max<int64_t>(0, end_s - now_s))},
+          {"eta_s", nullptr},
+          {"position", or_null(lease.position > 0, lease.position)},
+          {"reason", or_null(!held, lease.reason)},
+          {"reclaimable", false},
+          {"reclaim_requested", false},
+          {"claim",
+           {{"gpus", party.gpu.count},
+            {"vram", or_null(party.gpu.count > 0 && !party.gpu.whole, party.gpu.vram_bytes)},
+            {"resources", resources_of(view, party)}}},
+          {"granted", granted_of(view, party)}};
+}
+
+Json device_json(const PoolView& view, const Device& d) {
+  const int64_t held = held_vram_bytes(view.snapshot, d);
+  const int64_t taken = std::max(held, d.vram_used_bytes.value_or(0));
+  return {{"index", d.index},
+          {"uuid", d.uuid},
+          {"name", d.name},
+          {"vendor", d.vendor},
+          {"simulated", d.simulated},
+          {"vram_total", d.vram_total_bytes},
+          {"vram_used", or_null(d.vram_used_bytes.has_value(), d.vram_used_bytes.value_or(0))},
+          {"vram_held", held},
+          {"vram_free", std::max<int64_t>(0, d.vram_total_bytes - taken)},
+          {"util_pct", or_null(d.util_pct.has_value(), d.util_pct.value_or(0))},
+          {"compute_held", held_compute_pct(view.snapshot, d)},
+          {"unleased", Json::array()}};
+}
+
+}  // namespace
+
+std::string status_json(const PoolView& view) {
+  Json resources = Json::array();
+  for (size_t i = 0; i < view.snapshot.resources.size(); ++i) {
+    const Resource& r = view.snapshot.resources[i];
+    const int64_t held = held_amount(view.snapshot, i);
+    resources.push_back({{"name", r.name},
+                         {"capacity", r.capacity},
+                         {"held", held},
+                         {"free", std::max<int64_t>(0, r.capacity - held)}});
+  }
+  Json devices = Json::array();
+  for (const Device& d : view.devices) devices.push_back(device_json(view, d));
+  Json leases = Json::array();
+  for (const LeaseView& lease : view.leases) leases.push_back(lease_json(view, lease));
+  return dump({{"version", 1},
+               {"pool", view.path},
+               {"now", view.now_us / 1'000'000},
+               {"resources", resources},
+               {"devices", devices},
+               {"leases", leases}});
+}
+
+std::string busy_json(const PoolView& view, const std::vector<const LeaseView*>& holders) {
+  Json list = Json::array();
+  for (const LeaseView* lease : holders) list.push_back(lease_json(view, *lease));
+  return dump({{"error", "busy"}, {"holders", list}, {"eta_s", nullptr}});
+}
+
+}  // namespace berth

@@ -1,0 +1,203 @@
+#include "cli/view.h"
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+
+#include "base/sys.h"
+#include "base/text.h"
+#include "ledger/local_ledger.h"
+#include "sched/plan.h"
+#include "sched/watch.h"
+
+namespace berth {
+
+namespace {
+
+struct Told {
+  PartyInfo info;
+  uid_t uid = 0;
+};
+
+// A record's target never changes, but its name does: who was renamed between the scan and our
+// question is asked again by the name of the next scan.
+Result<std::map<PartyId, Told>> ask_everybody(LocalPool& pool, Snapshot& snapshot) {
+  std::map<PartyId, Told> told;
+  std::string target(max_target_bytes + 1, '\0');
+  constexpr int most_scans = 100;
+  for (int scan = 0; scan < most_scans; ++scan) {
+    auto read = pool.read();
+    if (!read) return read.error();
+    snapshot = std::move(*read);
+    bool missed = false;
+    for (const Party& party : snapshot.parties) {
+      if (told.contains(party.id)) continue;
+      const std::string name(pool.entry_name(party));
+      struct stat st {};
+      const ssize_t length = ::readlinkat(pool.fd(), name.c_str(), target.data(), target.size());
+      if (length < 0 || ::fstatat(pool.fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+        missed = true;
+        continue;
+      }
+      told[party.id] = {decode_info({target.data(), static_cast<size_t>(length)}), st.st_uid};
+    }
+    if (!missed) break;
+  }
+  return told;
+}
+
+std::string reason_for(const PoolView& view, const Plan& plan, int party) {
+  const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
+  if (self.state == PartyState::aside) return "stopped; passed over until it continues";
+  const Verdict verdict = plan.verdicts[static_cast<size_t>(party)];
+  if (verdict == Verdict::seat) return "about to start";
+  if (verdict == Verdict::impossible) {
+    const auto lacking = shortfalls(view.snapshot, party);
+    const std::string what = lacking.empty() ? "" : ": " + lacking.front().what;
+    return "asks for more than the pool has now" + what;
+  }
+  std::string text;
+  size_t more = 0;
+  for (const LeaseView* holder : holders_in_the_way(view, party)) {
+    if (text.size() < 120)
+      text += (text.empty() ? "held by " : ", ") + lease_name(view, *holder);
+    else
+      ++more;
+  }
+  if (more > 0) text += " and " + std::to_string(more) + " more";
+  if (text.empty()) text = "others stand before it in line";
+  return text;
+}
+
+}  // namespace
+
+std::string user_name(uid_t uid) {
+  passwd entry{};
+  passwd* found = nullptr;
+  std::array<char, 4096> buffer{};
+  if (::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr)
+    return printable(found->pw_name);
+  return std::to_string(uid);
+}
+
+std::string lease_name(const PoolView& view, const LeaseView& lease) {
+  std::string name = lease.info.label;
+  if (name.empty()) name = lease.info.command.substr(0, lease.info.command.find(' '));
+  if (name.empty()) name = view.snapshot.parties[static_cast<size_t>(lease.party)].id.view();
+  return name + " (" + lease.user + ")";
+}
+
+int64_t held_amount(const Snapshot& snapshot, size_t resource) {
+  int64_t sum = 0;
+  for (const Party& p : snapshot.parties) {
+    if (p.state != PartyState::held) continue;
+    for (const Amount& a : snapshot.counters(p))
+      if (a.resource == resource) sum = std::min(max_amount, sum + a.amount);
+  }
+  return sum;
+}
+
+namespace {
+template <class Add>
+void for_each_holder_of(const Snapshot& snapshot, const Device& device, Add add) {
+  for (const Party& p : snapshot.parties)
+    for (const uint16_t granted : snapshot.granted(p))
+      if (snapshot.devices[granted] == device.uuid) add(p);
+}
+}  // namespace
+
+int64_t held_vram_bytes(const Snapshot& snapshot, const Device& device) {
+  int64_t sum = 0;
+  for_each_holder_of(snapshot, device, [&](const Party& p) {
+    sum = std::min(max_amount, sum + (p.gpu.whole ? device.vram_total_bytes : p.gpu.vram_bytes));
+  });
+  return sum;
+}
+
+int held_compute_pct(const Snapshot& snapshot, const Device& device) {
+  int sum = 0;
+  for_each_holder_of(snapshot, device, [&](const Party& p) { sum += p.gpu.whole ? 100 : p.gpu.compute_pct; });
+  return sum;
+}
+
+std::vector<const LeaseView*> holders_in_the_way(const PoolView& view, int party) {
+  std::vector<const LeaseView*> out;
+  for (const LeaseView& lease : view.leases) {
+    if (view.snapshot.parties[static_cast<size_t>(lease.party)].state != PartyState::held) continue;
+    if (contend(view.snapshot, lease.party, party)) out.push_back(&lease);
+  }
+  return out;
+}
+
+Result<PoolView> view_pool(LocalPool& pool, const std::vector<Device>& devices) {
+  PoolView view;
+  view.path = pool.path();
+  view.devices = devices;
+  Snapshot snapshot;
+  auto told = ask_everybody(pool, snapshot);
+  if (!told) return told.error();
+  view.now_us = wall_us();
+
+  // Two records of one id: the later state is the true one, and it stands first in the alphabet of
+  // states only by luck; hold what is held.
+  LocalLedger ledger(pool);
+  std::vector<Party> living;
+  std::set<PartyId> seen;
+  for (Party& party : snapshot.parties) {
+    if (!told->contains(party.id) || !seen.insert(party.id).second) continue;
+    if (ledger.life(party) == Life::dead)
+      ++view.dead;
+    else
+      living.push_back(party);
+  }
+  snapshot.parties = std::move(living);
+  view.snapshot = std::move(snapshot);
+
+  const Plan plan = berth::plan(view.snapshot);
+  std::vector<int> order;
+  for (size_t i = 0; i < view.snapshot.parties.size(); ++i)
+    if (view.snapshot.parties[i].state == PartyState::held) order.push_back(static_cast<int>(i));
+  const auto at = [&](int i) -> const Party& { return view.snapshot.parties[static_cast<size_t>(i)]; };
+  std::sort(order.begin(), order.end(),
+            [&](int a, int b) { return std::pair(at(a).seated_us, at(a).id) < std::pair(at(b).seated_us, at(b).id); });
+  order.insert(order.end(), plan.line.begin(), plan.line.end());
+  for (size_t i = 0; i < view.snapshot.parties.size(); ++i)
+    if (view.snapshot.parties[i].state == PartyState::aside) order.push_back(static_cast<int>(i));
+  int position = 0;
+  for (const int i : order) {
+    LeaseView lease;
+    lease.party = i;
+    lease.info = (*told)[at(i).id].info;
+    lease.uid = (*told)[at(i).id].uid;
+    lease.user = user_name(lease.uid);
+    if (at(i).state == PartyState::waiting) lease.position = ++position;
+    view.leases.push_back(std::move(lease));
+  }
+  for (LeaseView& lease : view.leases)
+    if (at(lease.party).state != PartyState::held) lease.reason = reason_for(view, plan, lease.party);
+
+  // Devices that only parties speak of: another container's, or simulated ones of another shell's.
+  for (const Party& party : view.snapshot.parties) {
+    for (const Eligible& e : view.snapshot.eligible(party)) {
+      const std::string& uuid = view.snapshot.devices[e.device];
+      const auto known = [&](const Device& d) { return d.uuid == uuid; };
+      if (std::any_of(view.devices.begin(), view.devices.end(), known)) continue;
+      Device device;
+      device.index = static_cast<int>(view.devices.size());
+      device.uuid = uuid;
+      device.simulated = uuid.starts_with("SIM-");
+      device.name = device.simulated ? "Simulated GPU" : "GPU not seen from here";
+      device.vendor = device.simulated ? "simulated" : "unknown";
+      device.vram_total_bytes = e.vram_bytes;
+      view.devices.push_back(std::move(device));
+    }
+  }
+  return view;
+}
+
+}  // namespace berth

@@ -1,0 +1,56 @@
+#include "core/snapshot.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+
+namespace berth {
+
+std::optional<PartyId> PartyId::parse(std::string_view text) {
+  if (text.size() != size) return std::nullopt;
+  bool fine = true;
+  PartyId id;
+  for (size_t i = 0; i < size; ++i) {
+    const char c = text[i];
+    fine &= (c >= 'a' && c <= 'z') || (c >= '2' && c <= '7');
+    id.text[i] = c;
+  }
+  if (!fine) return std::nullopt;
+  return id;
+}
+
+std::optional<uint16_t> Snapshot::intern_resource(std::string_view name) {
+  // Short names and few: comparing the lengths first settles nearly all.
+  for (size_t i = 0; i < resources.size(); ++i)
+    if (resources[i].name.size() == name.size() && resources[i].name == name) return static_cast<uint16_t>(i);
+  if (resources.size() >= max_snapshot_resources) return std::nullopt;
+  resources.push_back({std::string(name), 0});
+  return static_cast<uint16_t>(resources.size() - 1);
+}
+
+std::optional<uint16_t> Snapshot::intern_device(std::string_view uuid) {
+  for (size_t i = 0; i < devices.size(); ++i)
+    if (devices[i] == uuid) return static_cast<uint16_t>(i);
+  if (devices.size() >= max_snapshot_devices) return std::nullopt;
+  devices.emplace_back(uuid);
+  return static_cast<uint16_t>(devices.size() - 1);
+}
+
+void Snapshot::grant(size_t party, const std::vector<uint16_t>& devices_granted) {
+  parties[party].granted = {static_cast<uint32_t>(grants.size()), static_cast<uint32_t>(devices_granted.size())};
+  grants.insert(grants.end(), devices_granted.begin(), devices_granted.end());
+}
+
+int Snapshot::find(const PartyId& id) const {
+  for (size_t i = 0; i < parties.size(); ++i)
+    if (parties[i].id == id) return static_cast<int>(i);
+  return -1;
+}
+
+OrderKey order_key(const Party& party, const Policy& policy) {
+  // Both factors are bounded at the door (10^6 points, a year), so this stays far from overflow.
+  const int64_t lead_us = static_cast<int64_t>(party.priority) * policy.age_s * 1'000'000;
+  return OrderKey{party.arrival_us - std::clamp<int64_t>(lead_us, -max_amount, max_amount), party.id};
+}
+
+}  // namespace berth

@@ -1,0 +1,420 @@
+// The order of things.
+//
+//   acquire:  lock - read - plan -> a seat:  ring those it concerns, rename, unlock.
+//                                -> no seat: publish "waiting", take hold of the lives that stand in
+//                                   the way, unlock, sleep on them and on the bell; then again.
+//   release:  lock - read - plan as it will be - ring - clear the record - unlock - drop the life.
+//
+// Killed between any two of these steps, a process leaves one of three things: nothing; a record
+// whose life is gone, which wakes whoever watched it and counts as nothing from then on; or rings
+// without a change, which cost a look each. docs/model proves the same for the wake-ups.
+//
+// Three facts carry the liveness. Whoever sleeps holds the lives of a set of parties without whose
+// going it could not be seated (sched/watch.h). Whoever changes what such a set is made of rings it
+// first. And a process that does not answer its bell within 100 ms is planned around by the two
+// behind it, which are rung together with it.
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/text.h"
+#include "sched/watch.h"
+
+namespace berth {
+
+namespace {
+
+constexpr int64_t answer_time_us = 100'000;    // how long a rung waiter has before it is passed over
+constexpr int64_t safety_tick_us = 2'000'000;  // of the two at the front; doubles with every two behind
+constexpr int64_t longest_tick_us = 3'600'000'000;
+constexpr int64_t release_patience_us = 2'000'000;  // then the death of our life frees the place as well
+constexpr int64_t no_wait_patience_us = 5'000'000;  // for the lock, where nobody wants to wait
+constexpr size_t few = 8;          // of so few parties three lives are looked at in passing, of more one:
+constexpr int samples_of_few = 3;  // enough to tidy up after crashes, and cheap
+constexpr size_t supervised = 4;   // entitled waiters one look takes care of
+
+std::vector<bool> either(const std::vector<bool>& a, const std::vector<bool>& b) {
+  std::vector<bool> out(a);
+  for (size_t i = 0; i < out.size(); ++i) out[i] = out[i] || b[i];
+  return out;
+}
+
+// Gives the lock back whichever way a function is left.
+class Unlock {
+ public:
+  explicit Unlock(Ledger& ledger) : ledger_(ledger) {}
+  Unlock(const Unlock&) = delete;
+  Unlock& operator=(const Unlock&) = delete;
+  ~Unlock() { ledger_.unlock(); }
+
+ private:
+  Ledger& ledger_;
+};
+
+}  // namespace
+
+Result<Snapshot> Engine::read_config_first() {
+  auto snapshot = ledger_.read();
+  if (!snapshot || ledger_.config() != nullptr) return snapshot;
+  const std::string complaint = ledger_.config_complaint();
+  if (!complaint.empty())
+    return Error{ErrorKind::unavailable, 0,
+                 complaint + ": its owner or root mends it with \"berth set\", or removes it"};
+  if (auto wrote = ledger_.write_config(defaults_()); !wrote) return wrote.error();
+  return ledger_.read();
+}
+
+Result<> Engine::find_self(Look& look) {
+  if (entered_) {
+    look.self = look.snapshot.find(record_.id);
+    if (look.self >= 0) return success();
+    return Error{ErrorKind::lost, 0, "our place in line was removed from the pool"};
+  }
+  int64_t latest_us = 0;
+  for (const Party& p : look.snapshot.parties) latest_us = std::max(latest_us, p.arrival_us);
+  record_.arrival_us = std::min(max_amount, std::max(ledger_.now_wall_us(), latest_us + 1));
+  record_.priority = std::min(record_.priority, std::max(priority_cap_, look.snapshot.policy.max_priority));
+  record_.state = PartyState::waiting;
+  record_.grant.clear();
+  record_.dir = "0";  // until enter() says where
+  // We plan with what others will read of us, not with what we meant.
+  if (decode_record(record_name(record_), record_target(record_), look.snapshot) != Decoded::ok)
+    return Error{ErrorKind::usage, 0, "the claim is too large to be written down"};
+  look.self = static_cast<int>(look.snapshot.parties.size()) - 1;
+  return success();
+}
+
+Result<Engine::Look> Engine::look() {
+  auto snapshot = read_config_first();
+  if (!snapshot) return snapshot.error();
+  Look look;
+  look.snapshot = std::move(*snapshot);
+  if (auto found = find_self(look); !found) return found.error();
+  look.dead.assign(look.snapshot.parties.size(), false);
+  look.silent.assign(look.snapshot.parties.size(), false);
+  if (!entered_) sample_the_dead(look);
+  settle(look);
+  return look;
+}
+
+bool Engine::bury(Look& look, int index) {
+  const auto i = static_cast<size_t>(index);
+  if (look.dead[i]) return false;
+  look.dead[i] = true;
+  if (known_dead_.insert(look.snapshot.parties[i].id).second) look.newly_dead.push_back(index);
+  return true;
+}
+
+void Engine::sample_the_dead(Look& look) {
+  const size_t count = look.snapshot.parties.size();
+  size_t at = static_cast<unsigned char>(record_.id.text[0]) * 7U + static_cast<unsigned char>(record_.id.text[1]);
+  int left = count <= few ? samples_of_few : 1;
+  for (size_t step = 0; step < count && left > 0; ++step, ++at) {
+    const size_t index = at % count;
+    if (static_cast<int>(index) == look.self || !ledger_.may_reap(look.snapshot.parties[index])) continue;
+    --left;
+    if (ledger_.life(look.snapshot.parties[index]) == Life::dead) bury(look, static_cast<int>(index));
+  }
+}
+
+// Plans, asks the kernel about those the answer hangs on, and plans again until it hangs on the
+// living. Every round but the last takes somebody out, so it ends.
+void Engine::settle(Look& look) {
+  const size_t rounds = look.snapshot.parties.size() + 2;
+  for (size_t round = 0; round < rounds; ++round) {
+    look.plan = plan(look.snapshot, either(look.dead, look.silent));
+    look.look_again_us = -1;
+    look.contending_ahead = 0;
+    if (look.verdict() != Verdict::wait) return;
+    const Watch watched = watch(look.snapshot, look.plan, look.self);
+    look.contending_ahead = watched.contending_ahead;
+    bool changed = false;
+    for (const int index : ledger_.watch(look.snapshot, watched.parties)) changed |= bury(look, index);
+    if (!changed) changed = supervise(look, watched.entitled);
+    if (!changed) return;
+  }
+}
+
+// Rings those who could sit down and have not, and decides who has had its time.
+bool Engine::supervise(Look& look, const std::vector<int>& entitled) {
+  bool changed = false;
+  for (size_t i = 0; i < entitled.size() && i < supervised; ++i) {
+    const Party& party = look.snapshot.parties[static_cast<size_t>(entitled[i])];
+    const Ring ring = ledger_.ring(party);
+    if (!ring.answered) {
+      changed |= bury(look, entitled[i]);
+      continue;
+    }
+    const int64_t now_us = ledger_.now_monotonic_us();
+    const auto known = patience_.find(party.id);
+    // Fewer unread than we left there, our own ring counted in: it has read its bell since.
+    if (known == patience_.end() || ring.unread <= known->second.unread) {
+      patience_[party.id] = {ring.unread, now_us};
+    } else if (now_us - known->second.since_us >= answer_time_us) {
+      look.silent[static_cast<size_t>(entitled[i])] = true;
+      changed = true;
+      continue;
+    }
+    const int64_t due_us = patience_[party.id].since_us + answer_time_us;
+    look.look_again_us = look.look_again_us < 0 ? due_us : std::min(look.look_again_us, due_us);
+  }
+  return changed;
+}
+
+void Engine::ring_for(Look& look, std::vector<int> rings, const std::vector<int>& changed, bool self_gone) {
+  std::vector<bool> rung(look.snapshot.parties.size(), false);
+  rung[static_cast<size_t>(look.self)] = true;
+  std::vector<bool> gone = look.dead;
+  if (self_gone) gone[static_cast<size_t>(look.self)] = true;
+  const size_t rounds = look.snapshot.parties.size() + 1;
+  for (size_t round = 0; round < rounds; ++round) {
+    const Plan after = plan(look.snapshot, gone);
+    const std::vector<int> more = entitled_and_keepers(look.snapshot, after, changed);
+    rings.insert(rings.end(), more.begin(), more.end());
+    bool deaf = false;
+    for (const int index : rings) {
+      const auto i = static_cast<size_t>(index);
+      if (rung[i] || gone[i]) continue;
+      rung[i] = true;
+      if (ledger_.ring(look.snapshot.parties[i]).answered) continue;
+      // A waiter without a bell is a dead one; the turn that was its goes to the next.
+      gone[i] = true;
+      deaf = true;
+    }
+    if (!deaf) return;
+    rings.clear();
+  }
+}
+
+Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
+                             const std::function<Result<>()>& commit) {
+  std::vector<int> changed = look.newly_dead;
+  Party& self = look.snapshot.parties[static_cast<size_t>(look.self)];
+  const bool self_changes = entered_ && (self_gone || self_after != self.state);
+  if (self_changes) changed.push_back(look.self);
+  // A newcomer that sits down or stands in line takes nothing from anybody that he counted on.
+  if (!changed.empty()) {
+    std::vector<bool> gone_before(look.snapshot.parties.size(), false);
+    if (!entered_) gone_before[static_cast<size_t>(look.self)] = true;
+    const Plan before = plan(look.snapshot, gone_before);
+    if (before.line.size() > (entered_ && self.state == PartyState::waiting ? 1U : 0U)) {
+      std::vector<int> rings = dependents(look.snapshot, before, changed);
+      if (self_after == PartyState::held && self.state != PartyState::held)
+        look.snapshot.grant(static_cast<size_t>(look.self), look.plan.seat_of(look.self));
+      self.state = self_after;
+      ring_for(look, std::move(rings), changed, self_gone);
+    }
+  }
+  for (size_t i = 0; i < look.dead.size(); ++i) {
+    const Party& party = look.snapshot.parties[i];
+    if (look.dead[i] && ledger_.may_reap(party) && ledger_.reap(party)) known_dead_.erase(party.id);
+  }
+  return commit();
+}
+
+Result<> Engine::sit_down(Look& look) {
+  const Party& self = look.snapshot.parties[static_cast<size_t>(look.self)];
+  record_.state = PartyState::held;
+  record_.seated_us = ledger_.now_wall_us();
+  record_.grant.clear();
+  const auto eligible = look.snapshot.eligible(self);
+  for (const uint16_t device : look.plan.seat_of(look.self))
+    for (size_t i = 0; i < eligible.size(); ++i)
+      if (eligible[i].device == device) record_.grant.push_back(static_cast<uint16_t>(i));
+  auto done = change_pool(look, PartyState::held, /*self_gone=*/false,
+                          [&] { return entered_ ? ledger_.change(record_) : ledger_.enter(record_); });
+  if (!done) return done;
+  entered_ = true;
+  seated_ = true;
+  (void)ledger_.watch(look.snapshot, {});  // nothing to wait for any more
+  return success();
+}
+
+Result<> Engine::stand_in_line(Look& look) {
+  return change_pool(look, record_.state, /*self_gone=*/false, [&]() -> Result<> {
+    if (entered_) return success();
+    auto done = ledger_.enter(record_);
+    entered_ = done.ok();
+    return done;
+  });
+}
+
+int64_t Engine::next_look_us(const Look& look, const WaitRule& rule) {
+  const int doublings = std::min(look.contending_ahead / 2, 11);
+  int64_t due_us = ledger_.now_monotonic_us() + std::min(longest_tick_us, safety_tick_us << doublings);
+  if (look.look_again_us >= 0) due_us = std::min(due_us, look.look_again_us);
+  if (rule.deadline_us >= 0) due_us = std::min(due_us, rule.deadline_us);
+  return due_us;
+}
+
+// Under the lock. Whatever fails here, the record goes and the life after it.
+void Engine::leave_the_line() {
+  if (!entered_) return;
+  // Most places are given back with nobody waiting: then there is nobody to plan for.
+  const auto alone = seated_ ? ledger_.line_is_empty() : Result<bool>(false);
+  auto snapshot = alone.ok() && *alone ? Result<Snapshot>(Snapshot{}) : ledger_.read();
+  if (snapshot.ok()) {
+    Look look;
+    look.snapshot = std::move(*snapshot);
+    look.self = look.snapshot.find(record_.id);
+    const bool company = std::any_of(look.snapshot.parties.begin(), look.snapshot.parties.end(), [&](const Party& p) {
+      return p.state == PartyState::waiting && p.id != record_.id;
+    });
+    if (look.self >= 0 && company) {
+      look.dead.assign(look.snapshot.parties.size(), false);
+      const PartyState state = look.snapshot.parties[static_cast<size_t>(look.self)].state;
+      (void)change_pool(look, state, /*self_gone=*/true, [] { return success(); });
+    }
+  }
+  ledger_.leave();
+  entered_ = false;
+  seated_ = false;
+}
+
+Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
+  record_ = Record{};
+  record_.id = ledger_.new_id();
+  record_.priority = request.priority;
+  priority_cap_ = request.priority_cap;
+  record_.expect_s = request.expect_s;
+  record_.claim = request.claim;
+  record_.info = request.info;
+  Acquired out;
+  bool waited = false;
+  for (;;) {  // one turn a wake-up
+    const int64_t lock_until =
+        rule.no_wait && !entered_ ? ledger_.now_monotonic_us() + no_wait_patience_us : rule.deadline_us;
+    const auto locked = ledger_.lock(lock_until);
+    if (!locked) return locked.error();
+    if (*locked == LockOutcome::timed_out && rule.no_wait)
+      return Error{ErrorKind::unavailable, 0, "the pool's lock is held by somebody who does not give it back"};
+    if (*locked != LockOutcome::locked) {
+      if (*locked == LockOutcome::cancelled && on_cancel_ && on_cancel_()) continue;
+      out.ending = *locked == LockOutcome::timed_out ? Ending::timed_out : Ending::cancelled;
+      return out;
+    }
+    int64_t next_us = 0;
+    Waiting waiting;
+    {
+      const Unlock unlock(ledger_);
+      auto looked = look();
+      if (!looked) {
+        leave_the_line();
+        return looked.error();
+      }
+      if (looked->verdict() == Verdict::impossible && !entered_) {
+        out.ending = Ending::impossible;
+        out.shortfalls = shortfalls(looked->snapshot, looked->self);
+        return out;
+      }
+      if (looked->verdict() == Verdict::seat) {
+        if (auto sat = sit_down(*looked); !sat) {
+          leave_the_line();
+          return sat.error();
+        }
+        for (const uint16_t g : record_.grant) out.devices.push_back(record_.claim.eligible[g]);
+        out.arrival_us = record_.arrival_us;
+        out.seated_us = record_.seated_us;
+        if (!waited) ledger_.sweep_orphans();  // who waited has others waiting for its lock
+        return out;
+      }
+      const bool late = rule.deadline_us >= 0 && ledger_.now_monotonic_us() >= rule.deadline_us;
+      if ((rule.no_wait && !entered_) || late) {
+        out.ending = late ? Ending::timed_out : Ending::busy;
+        leave_the_line();
+        out.self = looked->self;
+        for (size_t i = 0; i < looked->dead.size(); ++i) out.dead.push_back(looked->dead[i]);
+        out.snapshot = std::move(looked->snapshot);
+        return out;
+      }
+      if (auto stood = stand_in_line(*looked); !stood) {
+        leave_the_line();
+        return stood.error();
+      }
+      next_us = next_look_us(*looked, rule);
+      waited = true;
+      waiting.ahead = looked->contending_ahead;
+    }
+    if (on_waiting_) on_waiting_(waiting);
+    if (!ledger_.wait(next_us).cancelled) continue;
+    if (on_cancel_ && on_cancel_()) continue;
+    out.ending = Ending::cancelled;
+    const auto again = ledger_.lock(ledger_.now_monotonic_us() + release_patience_us);
+    if (again.ok() && *again == LockOutcome::locked) {
+      const Unlock unlock(ledger_);
+      leave_the_line();
+    }
+    return out;
+  }
+}
+
+Result<bool> Engine::release(const std::function<bool()>& still_used) {
+  if (!seated_) return true;
+  const auto locked = ledger_.lock(ledger_.now_monotonic_us() + release_patience_us);
+  if (!locked) return locked.error();
+  // Whoever sits on the lock cannot keep our place: it goes with our life.
+  if (*locked != LockOutcome::locked) return true;
+  const Unlock unlock(ledger_);
+  if (still_used && still_used()) return false;
+  leave_the_line();
+  return true;
+}
+
+Result<> Engine::shift(PartyState state) {
+  const auto locked = ledger_.lock(-1);
+  if (!locked) return locked.error();
+  if (*locked != LockOutcome::locked) return success();
+  const Unlock unlock(ledger_);
+  auto snapshot = ledger_.read();
+  if (!snapshot) return snapshot.error();
+  Look look;
+  look.snapshot = std::move(*snapshot);
+  look.self = look.snapshot.find(record_.id);
+  if (look.self < 0) return Error{ErrorKind::lost, 0, "our place in line was removed from the pool"};
+  look.dead.assign(look.snapshot.parties.size(), false);
+  record_.state = state;
+  return change_pool(look, state, /*self_gone=*/false, [&] { return ledger_.change(record_); });
+}
+
+Result<> Engine::step_aside() { return entered_ && !seated_ ? shift(PartyState::aside) : success(); }
+Result<> Engine::step_back() {
+  return entered_ && record_.state == PartyState::aside ? shift(PartyState::waiting) : success();
+}
+
+Result<> Engine::configure(const std::function<Result<>(PoolConfig&)>& edit) {
+  const auto locked = ledger_.lock(-1);
+  if (!locked) return locked.error();
+  if (*locked != LockOutcome::locked) return Error{ErrorKind::unavailable, 0, "interrupted"};
+  const Unlock unlock(ledger_);
+  auto snapshot = ledger_.read();
+  if (!snapshot) return snapshot.error();
+  PoolConfig config = ledger_.config() != nullptr ? *ledger_.config() : defaults_();
+  if (auto edited = edit(config); !edited) return edited;
+  // A capacity decides about everybody's chain, so everybody looks again.
+  for (const Party& party : snapshot->parties)
+    if (party.state == PartyState::waiting) (void)ledger_.ring(party);
+  return ledger_.write_config(config);
+}
+
+Result<> Engine::evict(const PartyId& id) {
+  const auto locked = ledger_.lock(-1);
+  if (!locked) return locked.error();
+  if (*locked != LockOutcome::locked) return Error{ErrorKind::unavailable, 0, "interrupted"};
+  const Unlock unlock(ledger_);
+  auto snapshot = ledger_.read();
+  if (!snapshot) return snapshot.error();
+  Look look;
+  look.snapshot = std::move(*snapshot);
+  look.self = look.snapshot.find(id);
+  if (look.self < 0) return Error{ErrorKind::not_found, 0, "no such lease"};
+  look.dead.assign(look.snapshot.parties.size(), false);
+  const Party party = look.snapshot.parties[static_cast<size_t>(look.self)];
+  const bool entered = std::exchange(entered_, true);  // the party is in the pool, though it is not us
+  auto done = change_pool(look, party.state, /*self_gone=*/true, [&] { return ledger_.evict(party); });
+  entered_ = entered;
+  if (done.ok()) (void)ledger_.ring(party);
+  return done;
+}
+
+}  // namespace berth

@@ -1,0 +1,142 @@
+// Engine: acquire, wait and release, the one way in for every client.
+//
+// It holds no place of its own in any process: one Engine serves one party over one Ledger. All
+// it decides, plan() decides; all it does, it does through the Ledger. What is here is the order of
+// things, and the order is what is proved (docs/model).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "core/snapshot.h"
+#include "ledger/ledger.h"
+#include "sched/plan.h"
+
+namespace berth {
+
+struct Request {
+  Claim claim;
+  int priority = 0;
+  int priority_cap = 0;  // lowered to the pool's policy.max_priority where that is more; root: no bound
+  int64_t expect_s = 0;
+  PartyInfo info;
+};
+
+struct WaitRule {
+  bool no_wait = false;
+  int64_t deadline_us = -1;  // on the ledger's monotonic clock; negative: as long as it takes
+};
+
+enum class Ending {
+  seated,
+  busy,        // --no-wait and it is not free
+  timed_out,   // the deadline passed
+  cancelled,   // the caller's cancel descriptor
+  impossible,  // can never be met; see shortfalls
+};
+
+struct Acquired {
+  Ending ending = Ending::seated;
+  std::vector<DeviceRef> devices;     // seated: what was granted, in the order of the claim's list
+  std::vector<Shortfall> shortfalls;  // impossible
+  Snapshot snapshot;                  // busy, timed_out: what it was busy with
+  std::vector<bool> dead;             // by index into snapshot.parties
+  int self = -1;                      // index into snapshot.parties
+  int64_t arrival_us = 0;
+  int64_t seated_us = 0;
+};
+
+// What a waiter says of itself whenever it has looked and has to go on waiting.
+struct Waiting {
+  int ahead = 0;  // how many stand before it that want something it wants
+};
+
+class Engine {
+ public:
+  // `defaults`: what the pool is given when this is the first party in it; called only then.
+  // `ledger` must outlive us.
+  Engine(Ledger& ledger, std::function<PoolConfig()> defaults) : ledger_(ledger), defaults_(std::move(defaults)) {}
+
+  // Called whenever a look ended in waiting, without the lock.
+  void on_waiting(std::function<void(const Waiting&)> notice) { on_waiting_ = std::move(notice); }
+
+  // Gets the place. On anything but `seated` nothing of ours is left in the pool that lives.
+  [[nodiscard]] Result<Acquired> acquire(const Request& request, const WaitRule& rule);
+
+  // Gives the place back. Idempotent. `still_used` is asked under the lock: where it says true
+  // nothing is changed and false is returned, for the job's other processes keep the place.
+  [[nodiscard]] Result<bool> release(const std::function<bool()>& still_used = {});
+
+  // For a waiter that is about to be stopped, called from a cancelled wait's handler: steps aside so
+  // that those behind do not have to find out, and back. See on_cancel().
+  [[nodiscard]] Result<> step_aside();
+  [[nodiscard]] Result<> step_back();
+
+  // Called, without the lock, when the wait was cancelled: true means go on waiting, false give up.
+  // Without one a cancelled wait gives up.
+  void on_cancel(std::function<bool()> decide) { on_cancel_ = std::move(decide); }
+
+  [[nodiscard]] const Record& record() const { return record_; }
+  [[nodiscard]] bool seated() const { return seated_; }
+
+  // Changes capacities and policy and wakes whom it helps. `edit` is given the config as it stands.
+  [[nodiscard]] Result<> configure(const std::function<Result<>(PoolConfig&)>& edit);
+  // Ends another party's lease: wakes whom it helps, removes the record and rings the party itself.
+  // Its job runs on. `not_found`, `not_yours`.
+  [[nodiscard]] Result<> evict(const PartyId& id);
+
+ private:
+  // How the last rings of an entitled waiter went, so that only unanswered time passes it over.
+  struct Patience {
+    int unread = 0;
+    int64_t since_us = 0;
+  };
+  // One look under the lock: the snapshot, who does not count in it, and what the plan says.
+  struct Look {
+    Snapshot snapshot;
+    int self = -1;
+    std::vector<bool> dead;       // by index
+    std::vector<bool> silent;     // waiters passed over for unanswered time
+    std::vector<int> newly_dead;  // found so by this very look
+    Plan plan;
+    int64_t look_again_us = -1;
+    int contending_ahead = 0;
+
+    [[nodiscard]] Verdict verdict() const { return plan.verdicts[static_cast<size_t>(self)]; }
+  };
+
+  Result<Look> look();
+  Result<> find_self(Look& look);
+  void settle(Look& look);
+  bool supervise(Look& look, const std::vector<int>& entitled);
+  bool bury(Look& look, int index);
+  void sample_the_dead(Look& look);
+  // Ring, then commit: `commit` makes the own change, after the dead are gone from the pool.
+  Result<> change_pool(Look& look, PartyState self_after, bool self_gone, const std::function<Result<>()>& commit);
+  void ring_for(Look& look, std::vector<int> rings, const std::vector<int>& changed, bool self_gone);
+  Result<> sit_down(Look& look);
+  Result<> stand_in_line(Look& look);
+  void leave_the_line();
+  Result<> shift(PartyState state);
+  Result<Snapshot> read_config_first();
+  [[nodiscard]] int64_t next_look_us(const Look& look, const WaitRule& rule);
+
+  Ledger& ledger_;
+  std::function<PoolConfig()> defaults_;
+  std::function<void(const Waiting&)> on_waiting_;
+  std::function<bool()> on_cancel_;
+  Record record_;
+  int priority_cap_ = 0;
+  bool entered_ = false;
+  bool seated_ = false;
+  std::map<PartyId, Patience> patience_;
+  std::set<PartyId> known_dead_;  // dead, but not ours to reap: no news any more
+};
+
+}  // namespace berth

@@ -1,0 +1,100 @@
+// Ledger: one party's door to a pool.
+//
+// The engine says *what* happens; a ledger knows how a pool is stored and what death is. Three
+// stand behind this interface: the local directory (local_ledger.h), a deterministic stand-in with a
+// virtual clock for tests (sim_ledger.h), and, one day, etcd. One object serves one party and one thread.
+//
+// Protocol, in the words of docs/PROTOCOL.md: every change is made between lock() and unlock();
+// whoever changes the pool rings first, then commits, then unlocks; a record is cleared before its
+// life is dropped. A party changes only its own record, and reaps only what is dead.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "core/snapshot.h"
+#include "ledger/record.h"
+
+namespace berth {
+
+enum class Life {
+  alive,  // or not ours to know: who may not look counts it as alive
+  dead,   // nobody holds its write end any more. Final: ids are never used again
+};
+
+enum class LockOutcome { locked, timed_out, cancelled };
+
+struct Ring {
+  bool answered = false;  // somebody holds the bell's reading end; if not, its owner is gone
+  int unread = 0;         // rings in the bell that its owner has not read, this one included
+};
+
+struct Wake {
+  bool cancelled = false;  // the caller's cancel descriptor has something to say
+};
+
+class Ledger {
+ public:
+  virtual ~Ledger() = default;
+
+  // Takes the pool's lock. `deadline_us` is on monotonic_us()'s clock; negative: wait as long as it
+  // takes. Inside, signals are blocked. Errors: the pool was removed (lost), or cannot be used.
+  virtual Result<LockOutcome> lock(int64_t deadline_us) = 0;
+  // Gives the lock back; after leave() it also drops the life and the bell.
+  virtual void unlock() = 0;
+
+  // One atomic look. Under the lock it is the truth; without it, a true picture of a moment ago.
+  // Includes the dead: that a record stands says nothing of its life.
+  virtual Result<Snapshot> read() = 0;
+
+  // True if nobody stands in line. One look like read(), cheaper.
+  virtual Result<bool> line_is_empty() = 0;
+
+  // Requires the lock. Makes life and bell and publishes `record`, whose id must be new and whose
+  // dir is filled in. On error nothing is left behind.
+  virtual Result<> enter(Record& record) = 0;
+  // Requires the lock and an entered record. All or nothing. Error `lost`: it is no longer there.
+  virtual Result<> change(const Record& record) = 0;
+  // Requires the lock. Clears the own record; life and bell go at unlock(). Never fails: what
+  // cannot be removed is dead once the life is dropped, and somebody reaps it.
+  virtual void leave() = 0;
+
+  // Rings a party. Never blocks.
+  virtual Ring ring(const Party& party) = 0;
+  // Asks the kernel whether a party lives.
+  virtual Life life(const Party& party) = 0;
+  // Requires the lock. Removes a dead party's entries after asking once more. False: it lives, or is
+  // another uid's, which the sticky bit keeps us from.
+  virtual bool reap(const Party& party) = 0;
+  // True if reap() could remove this party's entries, were it dead.
+  [[nodiscard]] virtual bool may_reap(const Party& party) const = 0;
+
+  // Watches the lives of exactly these parties from now on (keeping what is already watched) and
+  // returns the indices into `snapshot` of those that are dead.
+  virtual std::vector<int> watch(const Snapshot& snapshot, const std::vector<int>& parties) = 0;
+  // Sleeps until the bell rings, a watched party dies, the caller cancels or the time comes.
+  // `deadline_us` as in lock(). Spurious returns are allowed.
+  virtual Wake wait(int64_t deadline_us) = 0;
+
+  // Requires the lock. Writes the pool's capacities and policy.
+  virtual Result<> write_config(const PoolConfig& config) = 0;
+  // The config as of the last read(); nullopt when the pool has none yet.
+  [[nodiscard]] virtual const PoolConfig* config() const = 0;
+  // Why config() is null although something stands there: garbled, or not to be believed. "" if fine.
+  [[nodiscard]] virtual std::string config_complaint() const = 0;
+  // Requires the lock. Removes the record of any party, alive or not. `not_yours` where the file
+  // system says so.
+  virtual Result<> evict(const Party& party) = 0;
+  // Removes what crashes left of this uid's: lives and bells without a record. Requires the lock.
+  virtual void sweep_orphans() = 0;
+
+  // The clocks, so that a stand-in can turn them by hand.
+  virtual int64_t now_wall_us() = 0;
+  virtual int64_t now_monotonic_us() = 0;
+  // Ten random characters for a new party.
+  virtual PartyId new_id() = 0;
+};
+
+}  // namespace berth

@@ -1,0 +1,452 @@
+#include "ledger/local_ledger.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <set>
+#include <utility>
+
+#include "base/sys.h"
+
+namespace berth {
+
+namespace {
+
+constexpr mode_t life_mode = 0644;  // only its owner can lend it life; everybody can ask
+constexpr mode_t bell_mode = 0622;  // everybody can ring; only its owner can hear
+constexpr int max_dir_suffix = 16;
+
+std::string fifo_path(const Party& party, const char* suffix) {
+  std::string path = "u";
+  path += party.dir();
+  path += '/';
+  path += party.id.view();
+  path += suffix;
+  return path;
+}
+
+std::string fifo_name(const PartyId& id, const char* suffix) { return std::string(id.view()) + suffix; }
+
+bool is_record(std::string_view name) {
+  return name.size() > 4 + PartyId::size && name[2] == ',' && (name[0] == 'h' || name[0] == 'w' || name[0] == 'a');
+}
+
+// Room for `more` descriptors: the soft limit is raised towards the hard one where it must be. The
+// child of `run` gets the old one back.
+void make_room_for_descriptors(size_t more) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = more + 64;
+  if (limit.rlim_cur >= wanted || limit.rlim_cur >= limit.rlim_max) return;
+  limit.rlim_cur = std::min(limit.rlim_max, wanted);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+bool acts_as_root() { return ::geteuid() == 0; }
+
+LocalLedger::LocalLedger(LocalPool& pool, int cancel_fd) : pool_(pool), lock_(pool.fd()), cancel_fd_(cancel_fd) {}
+
+LocalLedger::~LocalLedger() = default;
+
+Result<LockOutcome> LocalLedger::lock(int64_t deadline_us) {
+  scanned_ = false;
+  return lock_.take(deadline_us, cancel_fd_);
+}
+
+Result<bool> LocalLedger::line_is_empty() {
+  auto empty = pool_.line_is_empty();
+  scanned_ = empty.ok();
+  return empty;
+}
+
+void LocalLedger::unlock() {
+  scanned_ = false;
+  lock_.give();
+  // A pipe wakes its reader on the writer's own processor, where it would wait for us to be done.
+  if (std::exchange(rang_, false)) ::sched_yield();
+  for (OwnFd& fd : watched_before_) fd.reset();
+  watched_before_.clear();
+  remove_reaped_fifos();
+  if (!leaving_) return;
+  leaving_ = false;
+  // Nobody looks for them without the record, and the lock is dear.
+  ::unlinkat(own_dir_.get(), fifo_name(id_, ".b").c_str(), 0);
+  ::unlinkat(own_dir_.get(), fifo_name(id_, ".l").c_str(), 0);
+  abandon();
+}
+
+void LocalLedger::abandon() {
+  life_.reset();
+  bell_.reset();
+  name_.clear();
+}
+
+Result<Snapshot> LocalLedger::read() {
+  auto snapshot = std::exchange(scanned_, false) ? pool_.read_again() : pool_.read();
+  if (!snapshot) return snapshot;
+  if (pool_.removed()) return Error{ErrorKind::lost, 0, "the pool " + pool_.path() + " was removed"};
+  if (!snapshot->newer_name.empty())
+    return Error{ErrorKind::unavailable, 0,
+                 "the pool " + pool_.path() + " is used by a newer berth (entry " + snapshot->newer_name.substr(0, 24) +
+                     "...): upgrade this one"};
+  return snapshot;
+}
+
+Result<> LocalLedger::open_own_dir() {
+  if (own_dir_.valid()) return success();
+  const std::string uid = std::to_string(::geteuid());
+  for (int suffix = 0; suffix < max_dir_suffix; ++suffix) {
+    const std::string dir = suffix == 0 ? uid : uid + "." + std::to_string(suffix);
+    const std::string name = "u" + dir;
+    constexpr int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    OwnFd fd(retry_eintr([&] { return ::openat(pool_.fd(), name.c_str(), flags); }));
+    if (!fd.valid() && errno == ENOENT) {
+      if (::mkdirat(pool_.fd(), name.c_str(), 0755) != 0 && errno != EEXIST)
+        return sys_error(errno, "cannot write to the pool " + pool_.path());
+      fd.reset(retry_eintr([&] { return ::openat(pool_.fd(), name.c_str(), flags); }));
+    }
+    if (!fd.valid() && errno != ENOTDIR && errno != ELOOP && errno != EACCES)
+      return sys_error(errno, "cannot use the pool " + pool_.path());
+    struct stat st {};
+    // The name can be squatted, and in a user namespace two uids share a number: then another one.
+    if (!fd.valid() || ::fstat(fd.get(), &st) != 0 || st.st_uid != ::geteuid()) continue;
+    if ((st.st_mode & 07777) != 0755 && ::fchmod(fd.get(), 0755) != 0)
+      return sys_error(errno, "cannot use the pool " + pool_.path());
+    own_dir_ = std::move(fd);
+    own_dir_name_ = dir;
+    return success();
+  }
+  return Error{ErrorKind::unavailable, 0,
+               "in the pool " + pool_.path() + " others have taken every directory name for uid " + uid + " (u" + uid +
+                   ", u" + uid + ".1, ...): remove them"};
+}
+
+Result<OwnFd> LocalLedger::make_fifo(const std::string& name, mode_t mode, int flags) {
+  if (::mkfifoat(own_dir_.get(), name.c_str(), mode) != 0)
+    return sys_error(errno, "cannot write to the pool " + pool_.path());
+  OwnFd fd(retry_eintr([&] { return ::openat(own_dir_.get(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC); }));
+  if (!fd.valid() || ::fchmod(fd.get(), mode) != 0) {  // mkfifo obeys the umask, fchmod does not
+    const Error failed = sys_error(errno, "cannot use the pool " + pool_.path());
+    ::unlinkat(own_dir_.get(), name.c_str(), 0);
+    return failed;
+  }
+  return fd;
+}
+
+Result<> LocalLedger::enter(Record& record) {
+  if (auto opened = open_own_dir(); !opened) return opened;
+  record.dir = own_dir_name_;
+  if (!spare_.valid()) spare_.reset(::fcntl(pool_.fd(), F_DUPFD_CLOEXEC, 3));
+  // Both ends of the life: a write end alone cannot be opened while nobody reads. We hold the lock,
+  // so nobody takes the FIFO for a dead party's between its making and its opening.
+  auto life = make_fifo(fifo_name(record.id, ".l"), life_mode, O_RDWR | O_NONBLOCK);
+  if (!life) return life.error();
+  auto bell = make_fifo(fifo_name(record.id, ".b"), bell_mode, O_RDWR | O_NONBLOCK);
+  const std::string name = record_name(record);
+  int failed = 0;
+  if (bell.ok() && ::symlinkat(record_target(record).c_str(), pool_.fd(), name.c_str()) != 0) failed = errno;
+  if (!bell.ok() || failed != 0) {
+    ::unlinkat(own_dir_.get(), fifo_name(record.id, ".l").c_str(), 0);
+    if (!bell.ok()) return bell.error();
+    ::unlinkat(own_dir_.get(), fifo_name(record.id, ".b").c_str(), 0);
+    return sys_error(failed, "cannot write to the pool " + pool_.path());
+  }
+  life_ = std::move(*life);
+  bell_ = std::move(*bell);
+  id_ = record.id;
+  name_ = name;
+  leaving_ = false;
+  return success();
+}
+
+Result<> LocalLedger::change(const Record& record) {
+  const std::string name = record_name(record);
+  if (::renameat(pool_.fd(), name_.c_str(), pool_.fd(), name.c_str()) == 0) {
+    name_ = name;
+    return success();
+  }
+  if (errno == ENOENT) return Error{ErrorKind::lost, errno, "our record was removed from the pool " + pool_.path()};
+  return sys_error(errno, "cannot write to the pool " + pool_.path());
+}
+
+void LocalLedger::leave() {
+  if (name_.empty()) return;
+  ::unlinkat(pool_.fd(), name_.c_str(), 0);
+  leaving_ = true;
+}
+
+bool LocalLedger::life_goes_on_without_us() {
+  const OwnFd reader(retry_eintr(
+      [&] { return ::openat(own_dir_.get(), fifo_name(id_, ".l").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC); }));
+  life_.reset();
+  if (!reader.valid()) return false;
+  char byte = 0;
+  const ssize_t got = retry_eintr([&] { return ::read(reader.get(), &byte, 1); });
+  return got != 0;
+}
+
+// A path below the pool, whose owner may be hostile: no symlinks anywhere on the way, and nothing
+// but a FIFO at its end.
+int LocalLedger::open_in_pool(const std::string& path, int flags) {
+  open_how how{};
+  how.flags = static_cast<uint64_t>(flags) | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW;
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
+  const auto attempt = [&] {
+    return retry_eintr(
+        [&] { return static_cast<int>(::syscall(SYS_openat2, pool_.fd(), path.c_str(), &how, sizeof how)); });
+  };
+  int fd = attempt();
+  if (fd < 0 && (errno == EMFILE || errno == ENFILE) && spare_.valid()) {
+    spare_.reset();
+    fd = attempt();
+  }
+  if (fd < 0) return fd;
+  struct stat st {};
+  if (::fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode)) return fd;
+  ::close(fd);
+  errno = ENXIO;
+  return -1;
+}
+
+Ring LocalLedger::ring(const Party& party) {
+  const OwnFd fd(open_in_pool(fifo_path(party, ".b"), O_WRONLY));
+  // Gone, or nobody listens. Any other failure is ours, and says nothing of the other: it counts as
+  // rung, and the watch sets and the safety ticks carry on.
+  if (!fd.valid()) return {errno != ENXIO && errno != ENOENT, 0};
+  Ring out{true, 0};
+  constexpr int enough = 4096;
+  int unread = 0;
+  (void)::ioctl(fd.get(), FIONREAD, &unread);
+  if (unread < enough) {
+    const ssize_t wrote = retry_eintr([&] { return ::write(fd.get(), "!", 1); });
+    if (wrote < 0 && errno == EPIPE) {
+      // It closed just now. SIGPIPE is blocked here, and would stay pending.
+      sigset_t pipe_set;
+      sigemptyset(&pipe_set);
+      sigaddset(&pipe_set, SIGPIPE);
+      const timespec now{};
+      ::sigtimedwait(&pipe_set, nullptr, &now);
+      return {false, 0};
+    }
+    ++unread;
+    rang_ = true;
+  }
+  out.unread = unread;
+  if (!spare_.valid()) spare_.reset(::fcntl(pool_.fd(), F_DUPFD_CLOEXEC, 3));
+  return out;
+}
+
+OwnFd LocalLedger::open_life(const Party& party, Life& life) {
+  OwnFd fd(open_in_pool(fifo_path(party, ".l"), O_RDONLY));
+  life = Life::alive;
+  if (!fd.valid()) {
+    // ENXIO: what lies there is no FIFO. ELOOP, ENOTDIR: somebody played with his own directory.
+    if (errno == ENOENT || errno == ENXIO || errno == ELOOP || errno == ENOTDIR) life = Life::dead;
+    return fd;
+  }
+  // A HUP does not show to one who opens after the death: read once. Bytes in a life are its owner's
+  // mischief; they are read away, within bounds.
+  std::array<char, 512> bytes{};
+  for (int tries = 0; tries < 200; ++tries) {
+    const ssize_t got = retry_eintr([&] { return ::read(fd.get(), bytes.data(), bytes.size()); });
+    if (got > 0) continue;
+    if (got == 0) life = Life::dead;
+    break;
+  }
+  return fd;
+}
+
+Life LocalLedger::life(const Party& party) {
+  Life life = Life::alive;
+  const OwnFd fd = open_life(party, life);
+  return life;
+}
+
+bool LocalLedger::may_reap(const Party& party) const {
+  if (acts_as_root()) return true;
+  return own_dir_.valid() ? party.dir() == own_dir_name_ : party.dir() == std::to_string(::geteuid());
+}
+
+bool LocalLedger::reap(const Party& party) {
+  if (party.id == id_ && !name_.empty()) return false;
+  if (life(party) != Life::dead) return false;
+  const std::string name(pool_.entry_name(party));
+  if (::unlinkat(pool_.fd(), name.c_str(), 0) != 0 && errno != ENOENT) return false;
+  reaped_.emplace_back(party.dir(), party.id);
+  return true;
+}
+
+// The FIFOs of the dead whose records went under the lock. Without a record nobody looks for them.
+void LocalLedger::remove_reaped_fifos() {
+  // What cannot be opened safely is not followed either: the directory is its owner's or we are
+  // root, no symlink is walked, and unlinkat() does not follow the last component.
+  open_how how{};
+  how.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
+  for (const auto& [dir, id] : reaped_) {
+    const std::string path = "u" + dir;
+    const OwnFd fd(static_cast<int>(::syscall(SYS_openat2, pool_.fd(), path.c_str(), &how, sizeof how)));
+    if (!fd.valid()) continue;
+    ::unlinkat(fd.get(), fifo_name(id, ".b").c_str(), 0);
+    ::unlinkat(fd.get(), fifo_name(id, ".l").c_str(), 0);
+  }
+  reaped_.clear();
+}
+
+std::vector<int> LocalLedger::watch(const Snapshot& snapshot, const std::vector<int>& parties) {
+  std::vector<int> dead;
+  std::map<PartyId, OwnFd> next;
+  if (!parties.empty()) make_room_for_descriptors(parties.size());
+  for (const int index : parties) {
+    const Party& party = snapshot.parties[static_cast<size_t>(index)];
+    const auto known = watched_.find(party.id);
+    if (known != watched_.end()) {
+      pollfd look{known->second.get(), 0, 0};
+      if (::poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0)
+        dead.push_back(index);
+      else
+        next.emplace(party.id, std::move(known->second));
+      continue;
+    }
+    Life life = Life::alive;
+    OwnFd fd = open_life(party, life);
+    if (life == Life::dead)
+      dead.push_back(index);
+    else if (fd.valid())
+      next.emplace(party.id, std::move(fd));
+  }
+  // Closed after unlock(): that can wait, and whoever waits for the lock cannot.
+  for (auto& [id, fd] : watched_) watched_before_.push_back(std::move(fd));
+  watched_ = std::move(next);
+  return dead;
+}
+
+bool LocalLedger::drain_bell() {
+  std::array<char, 512> bytes{};
+  bool rung = false;
+  for (int tries = 0; tries < 200; ++tries) {
+    const ssize_t got = retry_eintr([&] { return ::read(bell_.get(), bytes.data(), bytes.size()); });
+    if (got <= 0) break;
+    rung = true;
+    if (got < static_cast<ssize_t>(bytes.size())) break;
+  }
+  return rung;
+}
+
+Wake LocalLedger::wait(int64_t deadline_us) {
+  pool_.shrink_buffer();
+  std::vector<pollfd> fds;
+  fds.push_back({bell_.get(), POLLIN, 0});
+  fds.push_back({cancel_fd_, POLLIN, 0});  // poll() skips a negative descriptor
+  for (const auto& [id, fd] : watched_) fds.push_back({fd.get(), 0, 0});
+  int64_t left_us = -1;
+  if (deadline_us >= 0) left_us = std::max<int64_t>(0, deadline_us - monotonic_us());
+  const timespec left{left_us / 1'000'000, left_us % 1'000'000 * 1000};
+  const int ready = ::ppoll(fds.data(), fds.size(), left_us < 0 ? nullptr : &left, nullptr);
+  Wake wake;
+  if (ready <= 0) return wake;
+  if (fds[0].revents != 0) drain_bell();
+  wake.cancelled = fds[1].revents != 0;
+  return wake;
+}
+
+Result<> LocalLedger::write_config(const PoolConfig& config) {
+  const std::string text = encode_config(config);
+  if (text.size() > max_target_bytes) return Error{ErrorKind::usage, 0, "too many named resources for one pool"};
+  if (::symlinkat(text.c_str(), pool_.fd(), config_entry) == 0) return success();
+  if (errno != EEXIST) return sys_error(errno, "cannot write to the pool " + pool_.path());
+  const std::string draft = std::string(".pool-") + std::string(new_id().view());
+  if (::symlinkat(text.c_str(), pool_.fd(), draft.c_str()) != 0)
+    return sys_error(errno, "cannot write to the pool " + pool_.path());
+  if (::renameat(pool_.fd(), draft.c_str(), pool_.fd(), config_entry) == 0) return success();
+  const int failed = errno;
+  ::unlinkat(pool_.fd(), draft.c_str(), 0);
+  if (failed == EPERM || failed == EACCES)
+    return Error{ErrorKind::not_yours, failed,
+                 "the pool's settings belong to its owner (uid " + std::to_string(pool_.owner()) + ") or root"};
+  return sys_error(failed, "cannot write to the pool " + pool_.path());
+}
+
+Result<> LocalLedger::evict(const Party& party) {
+  const std::string name(pool_.entry_name(party));
+  struct stat st {};
+  if (::fstatat(pool_.fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return Error{ErrorKind::not_found, errno, "no such lease"};
+  // The owner of the pool's directory could remove it all the same; a lease is still not his.
+  if (st.st_uid != ::geteuid() && !acts_as_root())
+    return Error{ErrorKind::not_yours, EPERM, "that lease belongs to uid " + std::to_string(st.st_uid)};
+  if (::unlinkat(pool_.fd(), name.c_str(), 0) == 0) return success();
+  if (errno == EPERM || errno == EACCES) return Error{ErrorKind::not_yours, errno, "that lease is not yours"};
+  return sys_error(errno, "cannot write to the pool " + pool_.path());
+}
+
+void LocalLedger::sweep_orphans() {
+  struct stat st {};
+  if (!own_dir_.valid() || ::fstat(own_dir_.get(), &st) != 0) return;
+  const std::string mine = own_dir_name_ + ",";
+  size_t records = name_.empty() ? 0 : 1;
+  std::vector<std::string> drafts;
+  pool_.each_entry([&](std::string_view name) {
+    if (is_record(name) && name.substr(4 + PartyId::size).starts_with(mine)) ++records;
+    if (name.starts_with(".pool-")) drafts.emplace_back(name);  // of a config whose writer died: we hold the lock
+  });
+  for (const std::string& draft : drafts) ::unlinkat(pool_.fd(), draft.c_str(), 0);
+  // A tmpfs counts 20 bytes an entry, and 40 for itself: two FIFOs a record, and no more, means
+  // nothing to look for.
+  if (static_cast<size_t>(st.st_size) <= records * 2 * 20 + 40) return;
+  std::set<std::string, std::less<>> wanted;
+  if (!name_.empty()) wanted.emplace(id_.view());
+  pool_.each_entry([&](std::string_view name) {
+    if (is_record(name)) wanted.emplace(name.substr(3, PartyId::size));
+  });
+  std::unique_ptr<char[]> buffer;
+  size_t buffer_size = 0;
+  auto used = read_directory(own_dir_.get(), st.st_size, buffer, buffer_size);
+  if (!used) return;
+  constexpr int at_most = 256;  // a bounded number at a time
+  int removed = 0;
+  for (size_t offset = 0; offset < *used && removed < at_most;) {
+    const DirEntry e = next_entry(buffer.get(), offset);
+    if (e.type != DT_FIFO || e.name.size() != PartyId::size + 2) continue;
+    if (wanted.contains(e.name.substr(0, PartyId::size))) continue;
+    // A job that outlives its record (released early) still holds its life: it is no orphan's, but
+    // nobody looks for it any more either.
+    ::unlinkat(own_dir_.get(), std::string(e.name).c_str(), 0);
+    ++removed;
+  }
+}
+
+int64_t LocalLedger::now_wall_us() { return wall_us(); }
+int64_t LocalLedger::now_monotonic_us() { return monotonic_us(); }
+
+PartyId LocalLedger::new_id() {
+  static constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz234567";
+  PartyId id;
+  std::array<unsigned char, PartyId::size> random{};
+  if (retry_eintr([&] { return ::getrandom(random.data(), random.size(), 0); }) !=
+      static_cast<ssize_t>(random.size())) {
+    // Without randomness the clock and the pid still make an id that mkfifo() refuses if it is taken.
+    uint64_t seed = static_cast<uint64_t>(monotonic_us()) * 1'000'003U + static_cast<uint64_t>(::getpid());
+    for (unsigned char& byte : random) {
+      seed = seed * 6364136223846793005U + 1442695040888963407U;
+      byte = static_cast<unsigned char>(seed >> 56U);
+    }
+  }
+  for (size_t i = 0; i < PartyId::size; ++i) id.text[i] = letters[random[i] % letters.size()];
+  return id;
+}
+
+}  // namespace berth

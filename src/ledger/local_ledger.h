@@ -1,0 +1,98 @@
+// LocalLedger: a party's door to a pool that is a directory on this machine.
+//
+// Where things lie in the pool:
+//   pool                 symlink: capacities and policy                       (record.h)
+//   h1,... w1,... a1,... symlink: a record, one a party                       (record.h)
+//   u<DIR>/              0755, one a uid, so that nobody else can touch what is in it:
+//   u<DIR>/<ID>.l        FIFO 0644: the life. The party and its job's tree hold the write end
+//   u<DIR>/<ID>.b        FIFO 0622: the bell. The party alone holds the read end
+// FIFOs stay out of the pool's own directory so that a scan reads one entry a party and not three.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/own_fd.h"
+#include "ledger/ledger.h"
+#include "ledger/local_pool.h"
+#include "ledger/pool_lock.h"
+
+namespace berth {
+
+class LocalLedger final : public Ledger {
+ public:
+  // `pool` must outlive this object. `cancel_fd`: poll() readable cancels wait() and lock(); -1 none.
+  explicit LocalLedger(LocalPool& pool, int cancel_fd = -1);
+  ~LocalLedger() override;
+  LocalLedger(const LocalLedger&) = delete;
+  LocalLedger& operator=(const LocalLedger&) = delete;
+
+  void on_slow_lock(PoolLock::Notice notice) { lock_.on_slow(std::move(notice)); }
+  void set_cancel_fd(int fd) { cancel_fd_ = fd; }
+
+  // The descriptor that keeps the party alive; -1 before enter(). Whoever inherits a copy keeps the
+  // place. Owned by this object.
+  [[nodiscard]] int life_fd() const { return life_.get(); }
+  // Reads the bell empty, for an owner that sleeps elsewhere than in wait().
+  void quiet_bell() { (void)drain_bell(); }
+  // Readable when the party was rung. Owned by this object.
+  [[nodiscard]] int bell_fd() const { return bell_.get(); }
+  // Requires the lock. Drops our own copy of the life and says whether anybody else still has one.
+  [[nodiscard]] bool life_goes_on_without_us();
+  // Leaves the record and whatever lives in place and forgets about them.
+  void abandon();
+
+  Result<LockOutcome> lock(int64_t deadline_us) override;
+  void unlock() override;
+  Result<Snapshot> read() override;
+  Result<bool> line_is_empty() override;
+  Result<> enter(Record& record) override;
+  Result<> change(const Record& record) override;
+  void leave() override;
+  Ring ring(const Party& party) override;
+  Life life(const Party& party) override;
+  bool reap(const Party& party) override;
+  [[nodiscard]] bool may_reap(const Party& party) const override;
+  std::vector<int> watch(const Snapshot& snapshot, const std::vector<int>& parties) override;
+  Wake wait(int64_t deadline_us) override;
+  Result<> write_config(const PoolConfig& config) override;
+  [[nodiscard]] const PoolConfig* config() const override { return pool_.config(); }
+  [[nodiscard]] std::string config_complaint() const override { return pool_.config_complaint(); }
+  Result<> evict(const Party& party) override;
+  void sweep_orphans() override;
+  int64_t now_wall_us() override;
+  int64_t now_monotonic_us() override;
+  PartyId new_id() override;
+
+ private:
+  Result<> open_own_dir();
+  Result<OwnFd> make_fifo(const std::string& name, mode_t mode, int flags);
+  OwnFd open_life(const Party& party, Life& life);
+  int open_in_pool(const std::string& path, int flags);
+  bool drain_bell();
+  void remove_reaped_fifos();
+
+  LocalPool& pool_;
+  PoolLock lock_;
+  int cancel_fd_;
+  OwnFd own_dir_;
+  std::string own_dir_name_;  // without the 'u'
+  OwnFd life_;
+  OwnFd bell_;
+  OwnFd spare_;       // given up when there is no descriptor left to ring with
+  std::string name_;  // of the own record; empty before enter() and after leave()
+  PartyId id_;
+  bool leaving_ = false;
+  bool scanned_ = false;  // under this very lock, by line_is_empty()
+  bool rang_ = false;     // under this very lock
+  std::map<PartyId, OwnFd> watched_;
+  std::vector<OwnFd> watched_before_;                    // no longer watched; closed at unlock()
+  std::vector<std::pair<std::string, PartyId>> reaped_;  // whose FIFOs go at unlock()
+};
+
+// The uid as root sees itself, and whether it may do as root does.
+[[nodiscard]] bool acts_as_root();
+
+}  // namespace berth

@@ -1,0 +1,271 @@
+#include "ledger/local_pool.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+
+#include "base/sys.h"
+
+namespace berth {
+
+namespace {
+
+constexpr long tmpfs_magic = 0x01021994;  // linux/magic.h
+constexpr long ramfs_magic = 0x858458f6;
+constexpr const char* system_pool = "/run/berth";
+constexpr const char* fallback_pool = "/dev/shm/berth";
+
+Error refuse(std::string message) { return Error{ErrorKind::unavailable, 0, std::move(message)}; }
+
+bool is_directory(const char* path) {
+  struct stat st {};
+  return ::lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+const char* file_system_name(long type) {
+  switch (type) {
+    case 0x6969: return "NFS";
+    case 0xFF534D42: return "CIFS";
+    case 0xFE534D42: return "SMB";
+    case 0x65735546: return "FUSE";
+    case 0xEF53: return "ext4";
+    case 0x9123683E: return "btrfs";
+    case 0x58465342: return "XFS";
+    case 0x794C7630: return "overlayfs";
+    case 0x01021997: return "9p";
+    case 0x00C36400: return "Ceph";
+    default: return "another file system";
+  }
+}
+
+Result<> check_file_system(int fd, const std::string& path) {
+  struct statfs fs {};
+  if (retry_eintr([&] { return ::fstatfs(fd, &fs); }) != 0) return sys_error(errno, "cannot examine " + path);
+  if (fs.f_type == tmpfs_magic || fs.f_type == ramfs_magic) return success();
+  return refuse("the pool " + path + " is on " + file_system_name(fs.f_type) +
+                "; a pool must be on a tmpfs of this machine: set BERTH_POOL to a directory under /run or /dev/shm");
+}
+
+// Makes the directory beside its final name, so that nobody ever sees it with another mode.
+Result<> create_pool(const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  const OwnFd parent_fd(retry_eintr([&] { return ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (!parent_fd.valid()) return sys_error(errno, "cannot make the pool " + path + ": " + parent);
+  if (auto fine = check_file_system(parent_fd.get(), path); !fine) return fine;
+  std::array<unsigned char, 6> random{};
+  if (::getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size()))
+    return sys_error(errno, "cannot make the pool " + path + ": getrandom");
+  std::string draft = ".berth-new-";
+  for (const unsigned char byte : random) draft += static_cast<char>('a' + byte % 26);
+  if (::mkdirat(parent_fd.get(), draft.c_str(), 0700) != 0) return sys_error(errno, "cannot make the pool " + path);
+  const std::string name = path.substr(slash == std::string::npos ? 0 : slash + 1);
+  int failed = ::fchmodat(parent_fd.get(), draft.c_str(), 01777, 0) != 0 ? errno : 0;
+  if (failed == 0 && ::renameat2(parent_fd.get(), draft.c_str(), parent_fd.get(), name.c_str(), RENAME_NOREPLACE) != 0)
+    failed = errno;
+  if (failed != 0) ::unlinkat(parent_fd.get(), draft.c_str(), AT_REMOVEDIR);
+  // Somebody else was quicker: that one is as good.
+  if (failed != 0 && failed != EEXIST) return sys_error(failed, "cannot make the pool " + path);
+  return success();
+}
+
+Result<> check_pool(int fd, const std::string& path, const struct stat& st) {
+  if (auto fine = check_file_system(fd, path); !fine) return fine;
+  if ((st.st_mode & S_IWOTH) != 0 && (st.st_mode & S_ISVTX) == 0)
+    return refuse("the pool " + path + " is writable by everybody without the sticky bit, so anyone could remove " +
+                  "anyone's lease: chmod 1777 " + path);
+  if (::faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) != 0)
+    return sys_error(errno, "cannot write to the pool " + path +
+                                " (mode 1777 lets every user take part; BERTH_POOL names another pool)");
+  return success();
+}
+
+}  // namespace
+
+std::string default_pool_path(const char* env) {
+  if (env != nullptr && *env != '\0') {
+    std::string path = env;
+    while (path.size() > 1 && path.back() == '/') path.pop_back();
+    return path;
+  }
+  struct stat st {};
+  if (::lstat(system_pool, &st) == 0) return system_pool;
+  if (::geteuid() == 0 && is_directory("/run")) {
+    struct statfs fs {};
+    if (::statfs("/run", &fs) == 0 && fs.f_type == tmpfs_magic) return system_pool;
+  }
+  return fallback_pool;
+}
+
+Result<LocalPool> LocalPool::open(const std::string& path, IfMissing if_missing) {
+  constexpr int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  int fd = retry_eintr([&] { return ::open(path.c_str(), flags); });
+  if (fd < 0 && errno == ENOENT && if_missing == IfMissing::create) {
+    if (auto made = create_pool(path); !made) return made.error();
+    fd = retry_eintr([&] { return ::open(path.c_str(), flags); });
+  }
+  if (fd < 0) {
+    const int failed = errno;
+    struct stat st {};
+    const bool link = (failed == ELOOP || failed == ENOTDIR) && ::lstat(path.c_str(), &st) == 0 && S_ISLNK(st.st_mode);
+    if (link) return refuse("the pool " + path + " is a symbolic link; a pool must be a directory itself");
+    return sys_error(failed, "cannot open the pool " + path);
+  }
+  LocalPool pool;
+  pool.dir_.reset(fd);
+  pool.path_ = path;
+  struct stat st {};
+  if (::fstat(fd, &st) != 0) return sys_error(errno, "cannot examine the pool " + path);
+  pool.owner_ = st.st_uid;
+  if (if_missing == IfMissing::create) {
+    if (auto fine = check_pool(fd, path, st); !fine) return fine.error();
+  } else if (auto fine = check_file_system(fd, path); !fine) {
+    return fine.error();
+  }
+  return pool;
+}
+
+Result<size_t> read_directory(int fd, int64_t size_hint, std::unique_ptr<char[]>& buffer, size_t& buffer_size) {
+  // A tmpfs counts 20 bytes of st_size an entry; a dirent takes at most 280 bytes.
+  const size_t wanted = std::max<size_t>(size_t{32} << 10, static_cast<size_t>(size_hint) / 20 * 280 + 4096);
+  for (int tries = 0; tries < 12; ++tries) {
+    if (buffer == nullptr || buffer_size < wanted << tries) {
+      buffer_size = wanted << tries;
+      // Not value-initialised: only what is used is ever touched.
+      buffer.reset(new (std::nothrow) char[buffer_size]);
+      if (buffer == nullptr) return Error{ErrorKind::unavailable, ENOMEM, "no memory to read the pool"};
+    }
+    if (::lseek(fd, 0, SEEK_SET) < 0) return sys_error(errno, "cannot read the pool");
+    const long got = retry_eintr([&] { return ::syscall(SYS_getdents64, fd, buffer.get(), buffer_size); });
+    if (got < 0) return sys_error(errno, "cannot read the pool");
+    // A second call that finds nothing proves that the first took it all at once.
+    std::array<char, 512> probe{};
+    const long more = retry_eintr([&] { return ::syscall(SYS_getdents64, fd, probe.data(), probe.size()); });
+    if (more < 0) return sys_error(errno, "cannot read the pool");
+    if (more == 0) return static_cast<size_t>(got);
+  }
+  return refuse("the pool holds more entries than can be read at once");
+}
+
+DirEntry next_entry(const char* buffer, size_t& offset) {
+  const auto* entry = reinterpret_cast<const dirent64*>(buffer + offset);  // NOLINT: the kernel's own layout
+  DirEntry out{entry->d_name, entry->d_type, entry->d_ino, static_cast<uint32_t>(offset)};
+  offset += entry->d_reclen;
+  return out;
+}
+
+Result<> LocalPool::scan() {
+  struct stat st {};
+  if (::fstat(dir_.get(), &st) != 0) return sys_error(errno, "cannot examine the pool " + path_);
+  removed_ = st.st_nlink == 0;
+  auto got = read_directory(dir_.get(), st.st_size, buffer_, buffer_size_);
+  if (!got) return got.error();
+  used_ = *got;
+  return success();
+}
+
+Result<Snapshot> LocalPool::read() {
+  if (auto scanned = scan(); !scanned) return scanned.error();
+  return read_again();
+}
+
+Result<Snapshot> LocalPool::read_again() {
+  Snapshot snapshot;
+  // A record takes about 110 bytes of the scan; room for all at once, and one for a newcomer.
+  snapshot.parties.reserve(used_ / 88 + 1);
+  snapshot.amounts.reserve(used_ / 88 + 1);
+  std::string target;
+  uint64_t config_inode = 0;
+  // The config comes first, so that resources keep their order whoever reads.
+  for (size_t offset = 0; offset < used_ && config_inode == 0;) {
+    const DirEntry e = next_entry(buffer_.get(), offset);
+    if (e.name == config_entry) config_inode = e.inode;
+  }
+  if (config_inode != config_inode_ || config_inode == 0) read_config(config_inode);
+  if (config_known_) {
+    for (const NamedAmount& c : config_.capacities) snapshot.resources.push_back({c.name, c.amount});
+    snapshot.policy = config_.policy;
+  }
+  for (size_t offset = 0; offset < used_;) {
+    const DirEntry e = next_entry(buffer_.get(), offset);
+    if (e.type != DT_LNK) continue;
+    Decoded decoded = decode_record(e.name, {}, snapshot);
+    if (decoded == Decoded::needs_target) {
+      target.resize(max_target_bytes + 1);
+      const ssize_t length = ::readlinkat(dir_.get(), e.name.data(), target.data(), target.size());
+      if (length <= 0) continue;  // gone since: outside the lock that can be
+      target.resize(static_cast<size_t>(length));
+      decoded = decode_record(e.name, target, snapshot);
+    }
+    if (decoded == Decoded::ok) snapshot.parties.back().entry = e.offset;
+    if (decoded == Decoded::garbage) ++snapshot.garbage;
+    if (decoded == Decoded::newer) snapshot.newer_name = e.name;
+  }
+  return snapshot;
+}
+
+void LocalPool::read_config(uint64_t inode) {
+  config_known_ = false;
+  config_complaint_.clear();
+  config_inode_ = inode;
+  if (inode == 0) return;
+  std::array<char, max_target_bytes + 1> text{};
+  const ssize_t length = ::readlinkat(dir_.get(), config_entry, text.data(), text.size());
+  struct stat st {};
+  if (length < 0 || ::fstatat(dir_.get(), config_entry, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+    config_inode_ = 0;
+    config_complaint_ = length < 0 && errno == EINVAL ? "the entry \"pool\" is not a symbolic link" : "";
+    return;
+  }
+  PoolConfig read;
+  if (!decode_config({text.data(), static_cast<size_t>(length)}, read)) {
+    config_complaint_ = "the entry \"pool\" is garbled";
+    return;
+  }
+  // What the pool's owner or root wrote is believed. Anybody may have been the first party, and
+  // wrote what the machine has: no more than that is taken from him.
+  if (st.st_uid != owner_ && st.st_uid != 0) {
+    const bool plain = std::all_of(read.capacities.begin(), read.capacities.end(),
+                                   [](const NamedAmount& c) { return c.name == "cpu" || c.name == "ram"; });
+    if (!plain) {
+      config_complaint_ = "the entry \"pool\" was written by uid " + std::to_string(st.st_uid) +
+                          ", who does not own the pool, and says more than the machine's own figures";
+      return;
+    }
+    read.policy = Policy{};
+  }
+  config_ = std::move(read);
+  config_known_ = true;
+}
+
+std::string_view LocalPool::entry_name(const Party& party) const {
+  size_t offset = party.entry;
+  return next_entry(buffer_.get(), offset).name;
+}
+
+Result<bool> LocalPool::line_is_empty() {
+  if (auto scanned = scan(); !scanned) return scanned.error();
+  for (size_t offset = 0; offset < used_;) {
+    const DirEntry e = next_entry(buffer_.get(), offset);
+    if (e.type == DT_LNK && (e.name[0] == 'w' || e.name[0] == 'a')) return false;
+  }
+  return true;
+}
+
+void LocalPool::shrink_buffer() {
+  constexpr size_t small = size_t{64} << 10;
+  if (buffer_size_ <= small) return;
+  buffer_.reset();
+  buffer_size_ = 0;
+  used_ = 0;
+}
+
+}  // namespace berth

@@ -1,0 +1,313 @@
+#include "ledger/record.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/text.h"
+
+namespace berth {
+
+namespace {
+
+char state_letter(PartyState state) {
+  switch (state) {
+    case PartyState::held: return 'h';
+    case PartyState::waiting: return 'w';
+    case PartyState::aside: return 'a';
+  }
+  std::abort();
+}
+
+std::string encode_claim(const Claim& claim) {
+  std::string out;
+  const auto word = [&](std::string_view key, const std::string& value) {
+    if (!out.empty()) out += '+';
+    out += key;
+    out += '=';
+    out += value;
+  };
+  for (const NamedAmount& c : claim.counters) word(c.name, std::to_string(c.amount));
+  if (claim.gpu.count > 0) {
+    word("gpu", std::to_string(claim.gpu.count));
+    if (!claim.gpu.whole) {
+      word("vram", std::to_string(claim.gpu.vram_bytes));
+      word("compute", std::to_string(claim.gpu.compute_pct));
+    }
+    for (const DeviceRef& d : claim.eligible) word("on", d.uuid + ":" + std::to_string(d.vram_bytes));
+  }
+  return out;
+}
+
+std::string encode_grant(const std::vector<uint16_t>& grant) {
+  std::string out;
+  for (const uint16_t g : grant) out += (out.empty() ? "" : ".") + std::to_string(g);
+  return out.empty() ? "-" : out;
+}
+
+// Takes the text up to the next `separator` off the front of `rest`; nullopt when `rest` is spent.
+class Fields {
+ public:
+  Fields(std::string_view text, char separator) : rest_(text), separator_(separator) {}
+  std::optional<std::string_view> next() {
+    if (spent_) return std::nullopt;
+    // Fields are short: a plain loop beats memchr.
+    size_t end = 0;
+    while (end < rest_.size() && rest_[end] != separator_) ++end;
+    const std::string_view field = rest_.substr(0, end);
+    spent_ = end == rest_.size();
+    if (!spent_) rest_.remove_prefix(end + 1);
+    return field;
+  }
+
+ private:
+  std::string_view rest_;
+  char separator_;
+  bool spent_ = false;
+};
+
+bool valid_dir(std::string_view dir) {
+  if (dir.empty() || dir.size() > max_dir_bytes) return false;
+  return std::all_of(dir.begin(), dir.end(), [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
+}
+
+bool valid_uuid(std::string_view uuid) {
+  if (uuid.empty() || uuid.size() > 96) return false;
+  return std::all_of(uuid.begin(), uuid.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+           c == ':' || c == '/' || c == '_';
+  });
+}
+
+bool decode_device(std::string_view value, Party& party, Snapshot& snapshot) {
+  const size_t colon = value.rfind(':');
+  if (colon == std::string_view::npos || party.eligible.count >= max_claim_devices) return false;
+  const auto bytes = parse_count(value.substr(colon + 1));
+  const std::string_view uuid = value.substr(0, colon);
+  if (!bytes || !valid_uuid(uuid)) return false;
+  const auto device = snapshot.intern_device(uuid);
+  if (!device) return false;
+  for (const Eligible& e : snapshot.eligible(party))
+    if (e.device == *device) return false;
+  snapshot.eligibles.push_back({*device, *bytes});
+  ++party.eligible.count;
+  return true;
+}
+
+bool decode_counter(std::string_view key, int64_t amount, Party& party, Snapshot& snapshot) {
+  if (amount == 0 || party.counters.count >= max_claim_counters) return false;
+  // The two names that nearly every claim uses are checked only once, when they are interned.
+  if (key != "cpu" && key != "ram" && !valid_resource_name(key)) return false;
+  const auto resource = snapshot.intern_resource(key);
+  if (!resource) return false;
+  for (const Amount& a : snapshot.counters(party))
+    if (a.resource == *resource) return false;
+  snapshot.amounts.push_back({*resource, amount});
+  ++party.counters.count;
+  return true;
+}
+
+bool decode_claim(std::string_view text, Party& party, Snapshot& snapshot) {
+  party.gpu.whole = true;
+  Fields words(text, '+');
+  while (const auto word = words.next()) {
+    const size_t equals = word->find('=');
+    if (equals == std::string_view::npos) return false;
+    const std::string_view key = word->substr(0, equals);
+    const std::string_view value = word->substr(equals + 1);
+    if (key == "on") {
+      if (!decode_device(value, party, snapshot)) return false;
+      continue;
+    }
+    const auto amount = parse_count(value);
+    if (!amount) return false;
+    if (key == "gpu") {
+      if (*amount < 1 || *amount > static_cast<int64_t>(max_claim_devices)) return false;
+      party.gpu.count = static_cast<int>(*amount);
+    } else if (key == "vram") {
+      party.gpu.whole = false;
+      party.gpu.vram_bytes = *amount;
+    } else if (key == "compute") {
+      if (*amount > 100) return false;
+      party.gpu.whole = false;
+      party.gpu.compute_pct = static_cast<int>(*amount);
+    } else if (!decode_counter(key, *amount, party, snapshot)) {
+      return false;
+    }
+  }
+  if (party.gpu.count == 0) return party.eligible.count == 0 && party.gpu.whole && party.counters.count > 0;
+  return true;
+}
+
+bool decode_grant(std::string_view text, Party& party, Snapshot& snapshot) {
+  if (text == "-") return party.state != PartyState::held || party.gpu.count == 0;
+  if (party.state != PartyState::held) return false;
+  DeviceMask seen;
+  Fields ordinals(text, '.');
+  while (const auto ordinal = ordinals.next()) {
+    const auto index = parse_count(*ordinal);
+    if (!index || *index >= static_cast<int64_t>(party.eligible.count)) return false;
+    const uint16_t device = snapshot.eligible(party)[static_cast<size_t>(*index)].device;
+    if (seen.test(device)) return false;
+    seen.set(device);
+    snapshot.grants.push_back(device);
+    ++party.granted.count;
+  }
+  return party.granted.count == static_cast<uint32_t>(party.gpu.count);
+}
+
+std::optional<PartyState> decode_state(char letter) {
+  if (letter == 'h') return PartyState::held;
+  if (letter == 'w') return PartyState::waiting;
+  if (letter == 'a') return PartyState::aside;
+  return std::nullopt;
+}
+
+// One line of text for a target: no newline, and cut at a character's edge.
+std::string one_line(std::string_view text, size_t limit) {
+  std::string out = printable(text);
+  if (out.size() <= limit) return out;
+  size_t end = limit;
+  while (end > 0 && (static_cast<unsigned char>(out[end]) & 0xC0U) == 0x80U) --end;
+  out.resize(end);
+  return out;
+}
+
+}  // namespace
+
+std::string record_name(const Record& record) {
+  std::string name;
+  name += state_letter(record.state);
+  name += "1,";
+  name += record.id.view();
+  name += ',' + record.dir;
+  name += ',' + std::to_string(record.arrival_us);
+  name += ',' + std::to_string(record.priority);
+  name += ',' + std::to_string(record.expect_s);
+  name += ',' + std::to_string(record.seated_us);
+  name += ',' + encode_grant(record.grant) + ',';
+  const std::string claim = encode_claim(record.claim);
+  // Whether the claim fits must not depend on the state, or a grant would move it; and '/' cannot
+  // stand in a name. 110 bytes cover the longest other fields but a grant of many devices, and who
+  // is granted many devices has listed as many.
+  const bool inline_claim = claim.size() <= max_name_bytes - 135 && claim.find('/') == std::string::npos;
+  name += inline_claim ? claim : "@";
+  return name;
+}
+
+std::string record_target(const Record& record) {
+  const std::string claim = encode_claim(record.claim);
+  const bool inline_claim = claim.size() <= max_name_bytes - 135 && claim.find('/') == std::string::npos;
+  std::string target = inline_claim ? "" : claim;
+  target += "\npid " + std::to_string(record.info.pid);
+  if (!record.info.label.empty()) target += "\nlabel " + one_line(record.info.label, 200);
+  if (!record.info.command.empty() && target.size() + 16 < max_target_bytes)
+    target += "\ncmd " + one_line(record.info.command, std::min<size_t>(1000, max_target_bytes - target.size() - 8));
+  return target;
+}
+
+Decoded decode_record(std::string_view name, std::string_view target, Snapshot& snapshot) {
+  if (name.size() < 3 || name.size() > max_name_bytes) return Decoded::foreign;
+  const auto state = decode_state(name[0]);
+  if (!state || name[1] < '0' || name[1] > '9') return Decoded::foreign;
+  if (name[1] != '1' || name[2] != ',') return name[2] == ',' || name[1] != '1' ? Decoded::newer : Decoded::foreign;
+
+  Fields fields(name.substr(3), ',');
+  std::array<std::string_view, 8> f;
+  for (std::string_view& field : f) {
+    const auto next = fields.next();
+    if (!next) return Decoded::garbage;
+    field = *next;
+  }
+  const auto id = PartyId::parse(f[0]);
+  const auto arrival = parse_count(f[2]);
+  const auto priority = parse_signed(f[3]);
+  const auto expect = parse_count(f[4]);
+  const auto seated = parse_count(f[5]);
+  if (!id || !valid_dir(f[1]) || !arrival || !priority || !expect || !seated) return Decoded::garbage;
+  if (*priority > max_priority_magnitude || *priority < -max_priority_magnitude) return Decoded::garbage;
+
+  std::string_view claim = f[7];
+  if (claim == "@") {
+    if (target.empty()) return Decoded::needs_target;
+    claim = target.substr(0, target.find('\n'));
+  }
+  Party party;
+  party.id = *id;
+  party.state = *state;
+  std::copy(f[1].begin(), f[1].end(), party.dir_text.begin());
+  party.dir_size = static_cast<uint8_t>(f[1].size());
+  party.arrival_us = *arrival;
+  party.priority = static_cast<int>(*priority);
+  party.expect_s = *expect;
+  party.seated_us = *seated;
+  const size_t amounts = snapshot.amounts.size();
+  const size_t eligibles = snapshot.eligibles.size();
+  const size_t grants = snapshot.grants.size();
+  party.counters.first = static_cast<uint32_t>(amounts);
+  party.eligible.first = static_cast<uint32_t>(eligibles);
+  party.granted.first = static_cast<uint32_t>(grants);
+  if (!decode_claim(claim, party, snapshot) || !decode_grant(f[6], party, snapshot)) {
+    snapshot.amounts.resize(amounts);
+    snapshot.eligibles.resize(eligibles);
+    snapshot.grants.resize(grants);
+    return Decoded::garbage;
+  }
+  snapshot.parties.push_back(party);
+  return Decoded::ok;
+}
+
+PartyInfo decode_info(std::string_view target) {
+  PartyInfo info;
+  Fields lines(target, '\n');
+  (void)lines.next();  // the claim
+  while (const auto line = lines.next()) {
+    const size_t space = line->find(' ');
+    if (space == std::string_view::npos) continue;
+    const std::string_view key = line->substr(0, space);
+    const std::string_view value = line->substr(space + 1);
+    if (key == "pid") info.pid = parse_count(value).value_or(0);
+    if (key == "label") info.label = printable(value);
+    if (key == "cmd") info.command = printable(value);
+  }
+  return info;
+}
+
+std::string encode_config(const PoolConfig& config) {
+  std::string out = "berth=1";
+  for (const NamedAmount& c : config.capacities) out += ' ' + c.name + '=' + std::to_string(c.amount);
+  out += " policy.age=" + std::to_string(config.policy.age_s);
+  out += " policy.max_priority=" + std::to_string(config.policy.max_priority);
+  return out;
+}
+
+bool decode_config(std::string_view text, PoolConfig& config) {
+  if (text.size() > max_target_bytes) return false;
+  PoolConfig read;
+  Fields words(text, ' ');
+  if (words.next() != std::string_view("berth=1")) return false;
+  while (const auto word = words.next()) {
+    const size_t equals = word->find('=');
+    if (equals == std::string_view::npos) return false;
+    const std::string key(word->substr(0, equals));
+    const auto amount = parse_count(word->substr(equals + 1));
+    if (!amount) return false;
+    if (key == "policy.age") {
+      if (*amount < 1 || *amount > 366 * 86400) return false;
+      read.policy.age_s = *amount;
+    } else if (key == "policy.max_priority") {
+      if (*amount > max_priority_magnitude) return false;
+      read.policy.max_priority = static_cast<int>(*amount);
+    } else if (key.starts_with("policy.")) {
+      continue;  // a later version's policy: not ours to judge
+    } else {
+      if (!valid_resource_name(key) || read.capacities.size() >= max_snapshot_resources) return false;
+      for (const NamedAmount& c : read.capacities)
+        if (c.name == key) return false;
+      read.capacities.push_back({key, *amount});
+    }
+  }
+  config = std::move(read);
+  return true;
+}
+
+}  // namespace berth

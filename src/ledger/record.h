@@ -1,0 +1,84 @@
+// The pool's format, version 1: what a record says and how it is written.
+//
+// A record is a symbolic link. What scheduling needs stands in its *name*, so that one getdents64
+// gives the whole pool; the rest stands in its target, which never changes while the record lives.
+// A change of state is a rename of the name: all or nothing, and it needs no space. docs/PROTOCOL.md
+// describes the same to the byte, for those who do not read C++.
+//
+//   name    STATE VERSION , ID , DIR , ARRIVAL , PRIORITY , EXPECT , SEATED , GRANT , CLAIM
+//           h1,k7q2m9xd4a,1001,1795234567123456,0,7200,1795234567200000,0.1,@
+//           STATE h held, w waiting, a stepped aside; times in microseconds since the epoch; GRANT the
+//           ordinals of the granted devices among the claim's "on" words, "-" for none; CLAIM as
+//           below, or "@" when it stands in the target because the name would grow too long.
+//           A reader ignores further fields.
+//   claim   words joined by "+": cpu=4  ram=1073741824  gpu=2  vram=8589934592  compute=50  on=UUID:BYTES
+//   target  the claim, or an empty line when it stands in the name; then lines "key value":
+//           pid, label, cmd. At most 4,095 bytes; text is cut to fit.
+//
+// What lost: a regular file per record (open, read, close for each: 6 times slower at 100 parties,
+// and not atomic); everything in the target (a readlink each: 5 times slower); a checksum (tmpfs does
+// not flip bits, and a forger can compute one).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/claim.h"
+#include "core/snapshot.h"
+
+namespace berth {
+
+inline constexpr size_t max_name_bytes = 255;     // NAME_MAX
+inline constexpr size_t max_target_bytes = 4095;  // what symlink(2) takes
+inline constexpr size_t max_dir_bytes = 24;
+
+// What people want to know of a party and no plan needs.
+struct PartyInfo {
+  int64_t pid = 0;  // in its owner's PID namespace: for display
+  std::string label;
+  std::string command;
+};
+
+struct Record {
+  PartyId id;
+  PartyState state = PartyState::waiting;
+  std::string dir;
+  int64_t arrival_us = 0;
+  int priority = 0;
+  int64_t expect_s = 0;
+  int64_t seated_us = 0;
+  std::vector<uint16_t> grant;  // ordinals into claim.eligible
+  Claim claim;
+  PartyInfo info;
+};
+
+[[nodiscard]] std::string record_name(const Record& record);
+[[nodiscard]] std::string record_target(const Record& record);
+
+enum class Decoded {
+  ok,            // a party was added to the snapshot
+  needs_target,  // the claim stands in the target: call again with it
+  garbage,       // not a record of version 1; nothing was added
+  newer,         // a record of a later version
+  foreign,       // not a record at all
+};
+
+// Decodes one directory entry and adds the party to `snapshot`. `target` is empty at first. Takes
+// any bytes; never reads past them; refuses amounts, lengths and counts beyond the bounds.
+[[nodiscard]] Decoded decode_record(std::string_view name, std::string_view target, Snapshot& snapshot);
+
+// The lines after the first of a target. Unknown keys are skipped.
+[[nodiscard]] PartyInfo decode_info(std::string_view target);
+
+// The pool's own entry, a symlink named "pool": "berth=1 cpu=2 ram=25263214592 policy.age=3600".
+struct PoolConfig {
+  std::vector<NamedAmount> capacities;  // amount 0 is allowed here
+  Policy policy;
+};
+[[nodiscard]] std::string encode_config(const PoolConfig& config);
+// False for anything that is not a config of version 1; `config` is then unchanged.
+[[nodiscard]] bool decode_config(std::string_view text, PoolConfig& config);
+
+}  // namespace berth

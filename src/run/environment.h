@@ -1,0 +1,28 @@
+// What a command finds in its environment. Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "device/device.h"
+
+namespace berth {
+
+struct LeaseEnvironment {
+  std::string id;
+  std::string pool;
+  int life_fd = -1;
+  std::vector<Device> devices;     // granted; empty leaves the visibility variables alone
+  std::optional<int64_t> threads;  // caps for the usual thread pools
+};
+
+// `inherited` ("NAME=value" each) with what the lease says put in place of what stood there.
+[[nodiscard]] std::vector<std::string> lease_environment(const std::vector<std::string>& inherited,
+                                                         const LeaseEnvironment& lease);
+
+// The command as one line for people, quoted where a shell would need it.
+[[nodiscard]] std::string command_line(const std::vector<std::string>& argv);
+
+}  // namespace berth

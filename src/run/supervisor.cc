@@ -1,0 +1,149 @@
+#include "run/supervisor.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+
+#include "base/sys.h"
+
+namespace berth {
+
+namespace {
+
+constexpr std::array<int, 9> forwarded{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH};
+
+bool is_ignored(int signal) {
+  struct sigaction action {};
+  return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> out;
+  out.reserve(strings.size() + 1);
+  for (const std::string& s : strings) out.push_back(const_cast<char*>(s.c_str()));  // NOLINT: exec's signature
+  out.push_back(nullptr);
+  return out;
+}
+
+// What the child does between vfork() and exec: it shares our memory, so it calls the kernel and
+// changes nothing but `failed`.
+[[noreturn]] void become(const Command& command, const Signals& signals, char* const* argv, char* const* env,
+                         volatile int& failed) {
+  if (command.life_fd >= 0) ::fcntl(command.life_fd, F_SETFD, 0);
+  if (signals.child_was_ignored()) {
+    struct sigaction ignore {};
+    ignore.sa_handler = SIG_IGN;
+    ::sigaction(SIGCHLD, &ignore, nullptr);
+  }
+  ::setrlimit(RLIMIT_NOFILE, &command.descriptor_limit);
+  ::sigprocmask(SIG_SETMASK, &signals.inherited_mask(), nullptr);
+  ::execvpe(argv[0], argv, env);
+  failed = errno;
+  ::_exit(127);
+}
+
+[[gnu::noinline]] pid_t start(const Command& command, const Signals& signals, volatile int& failed) {
+  const std::vector<char*> argv = pointers(command.argv);
+  const std::vector<char*> env = pointers(command.environment);
+  const pid_t pid = ::vfork();
+  if (pid == 0) become(command, signals, argv.data(), env.data(), failed);
+  return pid;
+}
+
+// Takes what SIGCHLD announced. True once the command itself has ended.
+bool reap_child(pid_t pid, int& status) {
+  for (int events = 0; events < 100; ++events) {
+    siginfo_t info{};
+    if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WSTOPPED | WNOHANG) != 0) return errno == ECHILD;
+    if (info.si_pid == 0) return false;
+    if (info.si_code == CLD_STOPPED) {
+      // As the command, so we: the shell that waits for us has to see it.
+      ::kill(::getpid(), SIGSTOP);
+      continue;
+    }
+    status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+    return true;
+  }
+  return false;
+}
+
+// What came from the terminal's driver went to the whole foreground group: the command has it.
+bool came_from_terminal(const signalfd_siginfo& info) { return info.ssi_code == SI_KERNEL; }
+
+}  // namespace
+
+Result<Signals> Signals::take() {
+  Signals out;
+  sigset_t wanted;
+  sigemptyset(&wanted);
+  sigaddset(&wanted, SIGCHLD);
+  for (const int signal : forwarded)
+    if (!is_ignored(signal)) sigaddset(&wanted, signal);
+  if (is_ignored(SIGCHLD)) {
+    out.child_was_ignored_ = true;  // the kernel would reap the command before we can ask how it ended
+    struct sigaction normal {};
+    normal.sa_handler = SIG_DFL;
+    ::sigaction(SIGCHLD, &normal, nullptr);
+  }
+  ::sigprocmask(SIG_BLOCK, &wanted, &out.inherited_mask_);
+  out.fd_.reset(::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!out.fd_.valid()) return sys_error(errno, "cannot listen to signals");
+  return out;
+}
+
+bool Signals::next(signalfd_siginfo& info) const {
+  return retry_eintr([&] { return ::read(fd_.get(), &info, sizeof info); }) == static_cast<ssize_t>(sizeof info);
+}
+
+void Signals::die_of(int signal) {
+  struct sigaction normal {};
+  normal.sa_handler = SIG_DFL;
+  ::sigaction(signal, &normal, nullptr);
+  // Ended by the signal, but leaving no core of ours behind: nothing here is worth one.
+  const rlimit no_core{0, 0};
+  ::setrlimit(RLIMIT_CORE, &no_core);
+  sigset_t only;
+  sigemptyset(&only);
+  sigaddset(&only, signal);
+  ::sigprocmask(SIG_UNBLOCK, &only, nullptr);
+  ::kill(::getpid(), signal);
+  ::_exit(128 + signal);
+}
+
+Result<Finished> supervise(const Command& command, const Signals& signals, int bell_fd,
+                           const std::function<void()>& on_bell) {
+  volatile int exec_failed = 0;
+  const pid_t pid = start(command, signals, exec_failed);
+  if (pid < 0) return sys_error(errno, "cannot start a process");
+  Finished finished;
+  if (exec_failed != 0) {
+    int ignored = 0;
+    while (!reap_child(pid, ignored)) {
+    }
+    finished.exec_errno = exec_failed;
+    finished.status = exec_failed == ENOENT ? 127 : 126;
+    return finished;
+  }
+  for (;;) {
+    std::array<pollfd, 2> fds{{{signals.fd(), POLLIN, 0}, {bell_fd, POLLIN, 0}}};
+    if (retry_eintr([&] { return ::poll(fds.data(), fds.size(), -1); }) < 0)
+      return sys_error(errno, "cannot wait for the command");
+    if (fds[1].revents != 0 && on_bell) on_bell();
+    signalfd_siginfo info{};
+    while (signals.next(info)) {
+      const int signal = static_cast<int>(info.ssi_signo);
+      if (signal == SIGCHLD) {
+        if (reap_child(pid, finished.status)) return finished;
+      } else if (!came_from_terminal(info)) {
+        ::kill(pid, signal);
+      }
+    }
+  }
+}
+
+}  // namespace berth

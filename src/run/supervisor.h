@@ -1,0 +1,58 @@
+// Runs a command inside a lease, as if nothing stood in between: its environment, its signals, its
+// exit status. Knows nothing of pools; keeps the life open in the child's tree and that is all.
+#pragma once
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/types.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/own_fd.h"
+#include "base/result.h"
+
+namespace berth {
+
+// The signals that are the command's business, blocked and read from a descriptor; what was
+// inherited is put back in the child. One object a process; restores nothing in this one.
+class Signals {
+ public:
+  // Blocks them. Those that were ignored when we came (nohup) stay ignored and are left alone.
+  [[nodiscard]] static Result<Signals> take();
+
+  [[nodiscard]] int fd() const { return fd_.get(); }
+  // One signal, without blocking; false if there is none.
+  [[nodiscard]] bool next(signalfd_siginfo& info) const;
+  [[nodiscard]] const sigset_t& inherited_mask() const { return inherited_mask_; }
+  [[nodiscard]] bool child_was_ignored() const { return child_was_ignored_; }
+
+  // Ends this process as `signal` would have, had we not taken it. Does not return.
+  [[noreturn]] static void die_of(int signal);
+
+ private:
+  OwnFd fd_;
+  sigset_t inherited_mask_{};
+  bool child_was_ignored_ = false;
+};
+
+struct Command {
+  std::vector<std::string> argv;         // not empty
+  std::vector<std::string> environment;  // "NAME=value"
+  int life_fd = -1;                      // inherited by the child under this very number
+  rlimit descriptor_limit{};             // as it was when we came
+};
+
+struct Finished {
+  int status = 0;      // as the shell says it: the exit code, or 128 + the signal's number
+  int exec_errno = 0;  // not 0: the command could not be started (status is 126 or 127)
+};
+
+// Starts the command and stays with it until it ends. `on_bell` is called when `bell_fd` is readable.
+// Errors: the process could not be made.
+[[nodiscard]] Result<Finished> supervise(const Command& command, const Signals& signals, int bell_fd,
+                                         const std::function<void()>& on_bell);
+
+}  // namespace berth

@@ -1,0 +1,52 @@
+// plan(): who may sit down now. The heart, and pure: no clock, no I/O, no randomness.
+//
+// Every party computes this from the same directory and gets the same answer, and seats only
+// itself: that is why nobody can barge and nobody has to be in charge.
+//
+// The rule, in one walk down the line: a waiter that fits in what is left is entitled to a seat
+// and takes it out of what is left. One that does not fit keeps what it has in hand set aside -
+// every counter it could have now, every device with room for it - and what it is short of is
+// closed to all behind it. So a later claim passes an earlier one exactly where it takes nothing
+// that the earlier one waits for or will need when its turn comes: it cannot delay it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/snapshot.h"
+
+namespace berth {
+
+enum class Verdict : uint8_t {
+  none,        // not in line: a holder, stepped aside, or counted as absent
+  seat,        // entitled: may sit down now
+  wait,        // not yet
+  impossible,  // never on this pool as it is; closes nothing to those behind it
+};
+
+struct Plan {
+  std::vector<Verdict> verdicts;                             // by party index
+  std::vector<int> line;                                     // party indices in order: all with a verdict but none
+  std::vector<std::pair<int, std::vector<uint16_t>>> seats;  // party index and devices, for a GPU seat
+
+  // The devices of a party whose verdict is seat; empty where it asks for none.
+  [[nodiscard]] const std::vector<uint16_t>& seat_of(int party) const;
+};
+
+// What keeps a claim from ever fitting.
+struct Shortfall {
+  std::string what;   // "cpu", "ram", "gpu", "vram", ...
+  int64_t asked = 0;  // bytes for ram and vram
+  int64_t there = 0;
+};
+
+// `absent` marks parties (by index) to plan without: a waiter that left its bell unanswered, a
+// party known to be dead. Empty means none. Time: O(parties x (counters + eligible devices)).
+[[nodiscard]] Plan plan(const Snapshot& snapshot, const std::vector<bool>& absent = {});
+
+// Empty when the claim of parties[party] could be met by an empty pool.
+[[nodiscard]] std::vector<Shortfall> shortfalls(const Snapshot& snapshot, int party);
+
+}  // namespace berth

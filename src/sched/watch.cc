@@ -1,0 +1,170 @@
+#include "sched/watch.h"
+
+#include <algorithm>
+
+namespace berth {
+
+namespace {
+
+// What a claim can be short of, without the amounts. Waiters of one shape block each other alike,
+// so chains are found per shape and not per pair.
+struct Shape {
+  uint64_t counters = 0;
+  bool gpu = false;
+  bool one_or_whole = false;
+  DeviceMask devices;
+  friend bool operator==(const Shape&, const Shape&) = default;
+};
+static_assert(max_snapshot_resources <= 64);
+
+Shape shape_of(const Snapshot& snapshot, const Party& party) {
+  Shape shape;
+  for (const Amount& a : snapshot.counters(party)) shape.counters |= uint64_t{1} << a.resource;
+  shape.gpu = party.gpu.count > 0;
+  shape.one_or_whole = party.gpu.count == 1 || party.gpu.whole;
+  if (party.state == PartyState::held) {
+    for (const uint16_t d : snapshot.granted(party)) shape.devices.set(d);
+  } else {
+    for (const Eligible& e : snapshot.eligible(party)) shape.devices.set(e.device);
+  }
+  return shape;
+}
+
+bool surely_blocks(const Shape& ahead, const Shape& behind) {
+  if ((ahead.counters & ~behind.counters) != 0) return false;
+  if (!ahead.gpu) return ahead.counters != 0;
+  return behind.gpu && ahead.one_or_whole && (behind.devices & ~ahead.devices).none();
+}
+
+bool shapes_contend(const Shape& a, const Shape& b) {
+  if ((a.counters & b.counters) != 0) return true;
+  return a.gpu && b.gpu && (a.devices & b.devices).any();
+}
+
+const Party& at(const Snapshot& snapshot, int index) { return snapshot.parties[static_cast<size_t>(index)]; }
+
+Verdict verdict_of(const Plan& plan, int index) { return plan.verdicts[static_cast<size_t>(index)]; }
+
+// The order in which indices are handed out to be rung: as they stand in the line.
+class RingList {
+ public:
+  RingList(const Plan& plan, const std::vector<int>& changed) : plan_(plan), wanted_(plan.verdicts.size(), false) {
+    changed_.assign(plan.verdicts.size(), false);
+    for (const int c : changed) changed_[static_cast<size_t>(c)] = true;
+  }
+  void add(int index) {
+    if (!changed_[static_cast<size_t>(index)]) wanted_[static_cast<size_t>(index)] = true;
+  }
+  [[nodiscard]] std::vector<int> in_line_order() const {
+    std::vector<int> out;
+    for (const int index : plan_.line)
+      if (wanted_[static_cast<size_t>(index)]) out.push_back(index);
+    return out;
+  }
+
+ private:
+  const Plan& plan_;
+  std::vector<bool> wanted_;
+  std::vector<bool> changed_;
+};
+
+}  // namespace
+
+bool contend(const Snapshot& snapshot, int a, int b) {
+  return shapes_contend(shape_of(snapshot, at(snapshot, a)), shape_of(snapshot, at(snapshot, b)));
+}
+
+Chains sure_blockers(const Snapshot& snapshot, const Plan& plan) {
+  struct Kind {
+    Shape shape;
+    std::array<int, 2> last{-1, -1};  // positions in the line, nearest first
+  };
+  std::vector<Kind> kinds;
+  Chains chains(snapshot.parties.size(), {-1, -1});
+  for (size_t position = 0; position < plan.line.size(); ++position) {
+    const int self = plan.line[position];
+    const Shape shape = shape_of(snapshot, at(snapshot, self));
+    std::array<int, 2> nearest{-1, -1};
+    Kind* own = nullptr;
+    for (Kind& kind : kinds) {
+      if (kind.shape == shape) own = &kind;
+      if (kind.last[0] < nearest[1] || !surely_blocks(kind.shape, shape)) continue;
+      for (const int p : kind.last) {
+        if (p > nearest[0])
+          nearest = {p, nearest[0]};
+        else if (p > nearest[1])
+          nearest[1] = p;
+      }
+    }
+    for (size_t i = 0; i < 2; ++i)
+      if (nearest[i] >= 0) chains[static_cast<size_t>(self)][i] = plan.line[static_cast<size_t>(nearest[i])];
+    if (verdict_of(plan, self) != Verdict::wait) continue;
+    if (own == nullptr) own = &kinds.emplace_back(Kind{shape, {-1, -1}});
+    own->last = {static_cast<int>(position), own->last[0]};
+  }
+  return chains;
+}
+
+Watch watch(const Snapshot& snapshot, const Plan& plan, int self) {
+  Watch out;
+  const Shape mine = shape_of(snapshot, at(snapshot, self));
+  std::vector<int> ahead;
+  for (const int other : plan.line) {
+    if (other == self) break;
+    if (verdict_of(plan, other) == Verdict::impossible) continue;
+    if (!shapes_contend(shape_of(snapshot, at(snapshot, other)), mine)) continue;
+    ahead.push_back(other);
+    if (verdict_of(plan, other) == Verdict::seat) out.entitled.push_back(other);
+  }
+  out.contending_ahead = static_cast<int>(ahead.size());
+
+  for (auto it = ahead.rbegin(); it != ahead.rend() && out.parties.size() < 2; ++it)
+    if (verdict_of(plan, *it) == Verdict::wait && surely_blocks(shape_of(snapshot, at(snapshot, *it)), mine))
+      out.parties.push_back(*it);
+  if (out.parties.size() == 2) return out;
+
+  out.parties = std::move(ahead);
+  for (size_t i = 0; i < snapshot.parties.size(); ++i) {
+    if (snapshot.parties[i].state != PartyState::held) continue;
+    if (shapes_contend(shape_of(snapshot, snapshot.parties[i]), mine)) out.parties.push_back(static_cast<int>(i));
+  }
+  return out;
+}
+
+std::vector<int> dependents(const Snapshot& before, const Plan& plan_before, const std::vector<int>& changed) {
+  RingList rings(plan_before, changed);
+  if (changed.empty() || plan_before.line.empty()) return {};
+  const Chains chains = sure_blockers(before, plan_before);
+  for (const int c : changed) {
+    const bool was_holder = at(before, c).state == PartyState::held;
+    const Shape shape = shape_of(before, at(before, c));
+    for (const int waiter : plan_before.line) {
+      const std::array<int, 2>& chain = chains[static_cast<size_t>(waiter)];
+      if (was_holder) {
+        if (chain[1] < 0 && shapes_contend(shape, shape_of(before, at(before, waiter)))) rings.add(waiter);
+      } else if (chain[0] == c || chain[1] == c) {
+        rings.add(waiter);
+      }
+    }
+  }
+  return rings.in_line_order();
+}
+
+std::vector<int> entitled_and_keepers(const Snapshot& after, const Plan& plan_after, const std::vector<int>& changed) {
+  RingList rings(plan_after, changed);
+  for (size_t position = 0; position < plan_after.line.size(); ++position) {
+    const int entitled = plan_after.line[position];
+    if (verdict_of(plan_after, entitled) != Verdict::seat) continue;
+    rings.add(entitled);
+    int keepers = 2;
+    for (size_t next = position + 1; next < plan_after.line.size() && keepers > 0; ++next) {
+      const int behind = plan_after.line[next];
+      if (verdict_of(plan_after, behind) == Verdict::impossible || !contend(after, entitled, behind)) continue;
+      rings.add(behind);
+      --keepers;
+    }
+  }
+  return rings.in_line_order();
+}
+
+}  // namespace berth

@@ -1,0 +1,57 @@
+// Who must be told of a change, and whom a waiter has to keep an eye on. Pure, like plan().
+//
+// The herd problem: when a place falls free, a thousand waiters must not wake. So a waiter deep in
+// the line watches only what stands directly before it, and only those at the front watch the
+// holders. That is sound where "the one before me still waits" proves "I cannot be seated". It
+// proves it when everything the other one may be short of is something I need as well:
+//
+//   X surely blocks W  <=>  X stands ahead and waits, each counter X claims W claims too, and if
+//   X claims GPUs then so does W, every device W may use X may use, and X asks for one device or
+//   for whole ones. (Whatever X is short of is then closed to W; see plan.h.)
+//
+// A waiter with two sure blockers watches the two nearest: one of them may be stopped, and a
+// stopped process tells nobody anything. A waiter with fewer watches every holder and every earlier
+// waiter that it contends with. In one line of equals these are the first two.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "core/snapshot.h"
+#include "sched/plan.h"
+
+namespace berth {
+
+// For each party index the indices of its two nearest sure blockers, nearest first; -1 for none.
+using Chains = std::vector<std::array<int, 2>>;
+[[nodiscard]] Chains sure_blockers(const Snapshot& snapshot, const Plan& plan);
+
+// True if the two could ever want the same thing. For a holder its granted devices count, for a
+// waiter the devices it may use.
+[[nodiscard]] bool contend(const Snapshot& snapshot, int a, int b);
+
+struct Watch {
+  std::vector<int> parties;   // watch the lives of these; if none of them goes, self cannot be seated
+  std::vector<int> entitled;  // ahead, contended with, free to sit down and not yet seated: ring them
+  int contending_ahead = 0;   // how many waiters ahead want something that self wants
+};
+
+// Requires plan.verdicts[self] == Verdict::wait.
+[[nodiscard]] Watch watch(const Snapshot& snapshot, const Plan& plan, int self);
+
+// Who must be rung when the pool changes is found in two halves, so that one snapshot serves both:
+// the first before the change is made to it, the second after. `changed` lists the indices that
+// vanish, are seated, step aside or shrink; nobody in it is ever returned.
+//
+// Those whose watch the change touches, of whom the plan after it may say nothing new:
+//   - where a holder goes or shrinks, the waiters that were watching holders;
+//   - where a waiter leaves the line, those that counted it among their two nearest sure blockers.
+[[nodiscard]] std::vector<int> dependents(const Snapshot& before, const Plan& plan_before,
+                                          const std::vector<int>& changed);
+
+// Everybody who may sit down afterwards, and the two nearest behind each that contend with it, who
+// will look after it in case it is stopped.
+[[nodiscard]] std::vector<int> entitled_and_keepers(const Snapshot& after, const Plan& plan_after,
+                                                    const std::vector<int>& changed);
+
+}  // namespace berth
