@@ -26,13 +26,15 @@ namespace berth {
 namespace {
 
 constexpr int64_t answer_time_us = 100'000;    // how long a rung waiter has before it is passed over
+constexpr int64_t stale_us = 500'000;          // unanswered rings older than this prove nothing any more
 constexpr int64_t safety_tick_us = 2'000'000;  // of the two at the front; doubles with every two behind
 constexpr int64_t longest_tick_us = 3'600'000'000;
 constexpr int64_t release_patience_us = 2'000'000;  // then the death of our life frees the place as well
 constexpr int64_t no_wait_patience_us = 5'000'000;  // for the lock, where nobody wants to wait
 constexpr size_t few = 8;          // of so few parties three lives are looked at in passing, of more one:
 constexpr int samples_of_few = 3;  // enough to tidy up after crashes, and cheap
-constexpr size_t supervised = 4;   // entitled waiters one look takes care of
+constexpr int most_keepers = 16;
+constexpr size_t supervised = 4;  // entitled waiters one look takes care of
 
 std::vector<bool> either(const std::vector<bool>& a, const std::vector<bool>& b) {
   std::vector<bool> out(a);
@@ -94,7 +96,11 @@ Result<Engine::Look> Engine::look() {
   look.dead.assign(look.snapshot.parties.size(), false);
   look.silent.assign(look.snapshot.parties.size(), false);
   if (!entered_) sample_the_dead(look);
+  const int64_t began_us = ledger_.now_monotonic_us();
   settle(look);
+  // Who was not found waiting to sit down this time has answered, one way or another. Counting on
+  // would pass it over at once when its next turn comes, before it can have read its bell.
+  std::erase_if(patience_, [&](const auto& entry) { return entry.second.last_look_us < began_us; });
   return look;
 }
 
@@ -128,12 +134,25 @@ void Engine::settle(Look& look) {
     look.contending_ahead = 0;
     if (look.verdict() != Verdict::wait) return;
     const Watch watched = watch(look.snapshot, look.plan, look.self);
-    look.contending_ahead = watched.contending_ahead;
-    bool changed = false;
+    look.contending_ahead = static_cast<int>(watched.ahead.size());
+    bool changed = std::exchange(deep_, false) && look_deeply(look, watched.ahead);
     for (const int index : ledger_.watch(look.snapshot, watched.parties)) changed |= bury(look, index);
     if (!changed) changed = supervise(look, watched.entitled);
     if (!changed) return;
   }
+}
+
+// A safety tick that looks no further than the watch set sees what it saw: if everybody it watches is
+// stopped, none of them tells of the death of what they watched. So a tick asks about all of them.
+bool Engine::look_deeply(Look& look, const std::vector<int>& ahead) {
+  bool changed = false;
+  std::vector<int> all = holders_against(look.snapshot, look.self);
+  all.insert(all.end(), ahead.begin(), ahead.end());
+  for (const int index : all) {
+    const auto i = static_cast<size_t>(index);
+    if (!look.dead[i] && ledger_.life(look.snapshot.parties[i]) == Life::dead) changed |= bury(look, index);
+  }
+  return changed;
 }
 
 // Rings those who could sit down and have not, and decides who has had its time.
@@ -148,15 +167,19 @@ bool Engine::supervise(Look& look, const std::vector<int>& entitled) {
     }
     const int64_t now_us = ledger_.now_monotonic_us();
     const auto known = patience_.find(party.id);
+    const bool fresh = known == patience_.end() || now_us - known->second.last_look_us > stale_us;
     // Fewer unread than we left there, our own ring counted in: it has read its bell since.
-    if (known == patience_.end() || ring.unread <= known->second.unread) {
-      patience_[party.id] = {ring.unread, now_us};
+    if (fresh || ring.unread <= known->second.unread) {
+      patience_[party.id] = {ring.unread, now_us, now_us};
     } else if (now_us - known->second.since_us >= answer_time_us) {
+      known->second.last_look_us = now_us;
       look.silent[static_cast<size_t>(entitled[i])] = true;
       changed = true;
       continue;
     }
-    const int64_t due_us = patience_[party.id].since_us + answer_time_us;
+    Patience& patience = patience_[party.id];
+    patience.last_look_us = now_us;
+    const int64_t due_us = patience.since_us + answer_time_us;
     look.look_again_us = look.look_again_us < 0 ? due_us : std::min(look.look_again_us, due_us);
   }
   return changed;
@@ -167,22 +190,29 @@ void Engine::ring_for(Look& look, std::vector<int> rings, const std::vector<int>
   rung[static_cast<size_t>(look.self)] = true;
   std::vector<bool> gone = look.dead;
   if (self_gone) gone[static_cast<size_t>(look.self)] = true;
-  const size_t rounds = look.snapshot.parties.size() + 1;
+  int keepers = usual_keepers;
+  const size_t rounds = look.snapshot.parties.size() + most_keepers;
   for (size_t round = 0; round < rounds; ++round) {
     const Plan after = plan(look.snapshot, gone);
-    const std::vector<int> more = entitled_and_keepers(look.snapshot, after, changed);
+    const std::vector<int> more = entitled_and_keepers(look.snapshot, after, changed, keepers);
     rings.insert(rings.end(), more.begin(), more.end());
-    bool deaf = false;
+    bool again = false;
     for (const int index : rings) {
       const auto i = static_cast<size_t>(index);
       if (rung[i] || gone[i]) continue;
       rung[i] = true;
-      if (ledger_.ring(look.snapshot.parties[i]).answered) continue;
-      // A waiter without a bell is a dead one; the turn that was its goes to the next.
-      gone[i] = true;
-      deaf = true;
+      const Ring ring = ledger_.ring(look.snapshot.parties[i]);
+      if (!ring.answered) {
+        // A waiter without a bell is a dead one; the turn that was its goes to the next.
+        gone[i] = true;
+        again = true;
+      } else if (ring.unread > 1 && keepers < most_keepers) {
+        // It has not read what was rung before. It may be stopped: one more looks after the turn.
+        ++keepers;
+        again = true;
+      }
     }
-    if (!deaf) return;
+    if (!again) return;
     rings.clear();
   }
 }
@@ -238,6 +268,12 @@ Result<> Engine::stand_in_line(Look& look) {
     entered_ = done.ok();
     return done;
   });
+}
+
+// Who goes away without having entered still removes the dead that it found, and rings for them.
+void Engine::mend(Look& look) {
+  if (!look.newly_dead.empty())
+    (void)change_pool(look, PartyState::waiting, /*self_gone=*/true, [] { return success(); });
 }
 
 int64_t Engine::next_look_us(const Look& look, const WaitRule& rule) {
@@ -304,6 +340,7 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
         return looked.error();
       }
       if (looked->verdict() == Verdict::impossible && !entered_) {
+        mend(*looked);
         out.ending = Ending::impossible;
         out.shortfalls = shortfalls(looked->snapshot, looked->self);
         return out;
@@ -322,6 +359,7 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
       const bool late = rule.deadline_us >= 0 && ledger_.now_monotonic_us() >= rule.deadline_us;
       if ((rule.no_wait && !entered_) || late) {
         out.ending = late ? Ending::timed_out : Ending::busy;
+        if (!entered_) mend(*looked);
         leave_the_line();
         out.self = looked->self;
         for (size_t i = 0; i < looked->dead.size(); ++i) out.dead.push_back(looked->dead[i]);
@@ -337,7 +375,9 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
       waiting.ahead = looked->contending_ahead;
     }
     if (on_waiting_) on_waiting_(waiting);
-    if (!ledger_.wait(next_us).cancelled) continue;
+    const Wake wake = ledger_.wait(next_us);
+    deep_ = wake.timed_out;
+    if (!wake.cancelled) continue;
     if (on_cancel_ && on_cancel_()) continue;
     out.ending = Ending::cancelled;
     const auto again = ledger_.lock(ledger_.now_monotonic_us() + release_patience_us);

@@ -96,6 +96,7 @@ class Engine {
   struct Patience {
     int unread = 0;
     int64_t since_us = 0;
+    int64_t last_look_us = 0;
   };
   // One look under the lock: the snapshot, who does not count in it, and what the plan says.
   struct Look {
@@ -114,6 +115,7 @@ class Engine {
   Result<Look> look();
   Result<> find_self(Look& look);
   void settle(Look& look);
+  bool look_deeply(Look& look, const std::vector<int>& ahead);
   bool supervise(Look& look, const std::vector<int>& entitled);
   bool bury(Look& look, int index);
   void sample_the_dead(Look& look);
@@ -123,6 +125,7 @@ class Engine {
   Result<> sit_down(Look& look);
   Result<> stand_in_line(Look& look);
   void leave_the_line();
+  void mend(Look& look);
   Result<> shift(PartyState state);
   Result<Snapshot> read_config_first();
   [[nodiscard]] int64_t next_look_us(const Look& look, const WaitRule& rule);
@@ -135,6 +138,7 @@ class Engine {
   int priority_cap_ = 0;
   bool entered_ = false;
   bool seated_ = false;
+  bool deep_ = false;  // the next look asks the kernel about everybody that stands in the way
   std::map<PartyId, Patience> patience_;
   std::set<PartyId> known_dead_;  // dead, but not ours to reap: no news any more
 };

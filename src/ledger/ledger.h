@@ -33,6 +33,7 @@ struct Ring {
 
 struct Wake {
   bool cancelled = false;  // the caller's cancel descriptor has something to say
+  bool timed_out = false;  // nothing happened until the deadline
 };
 
 class Ledger {

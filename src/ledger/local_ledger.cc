@@ -357,6 +357,7 @@ Wake LocalLedger::wait(int64_t deadline_us) {
   const timespec left{left_us / 1'000'000, left_us % 1'000'000 * 1000};
   const int ready = ::ppoll(fds.data(), fds.size(), left_us < 0 ? nullptr : &left, nullptr);
   Wake wake;
+  wake.timed_out = ready == 0;
   if (ready <= 0) return wake;
   if (fds[0].revents != 0) drain_bell();
   wake.cancelled = fds[1].revents != 0;

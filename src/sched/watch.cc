@@ -108,7 +108,7 @@ Chains sure_blockers(const Snapshot& snapshot, const Plan& plan) {
 Watch watch(const Snapshot& snapshot, const Plan& plan, int self) {
   Watch out;
   const Shape mine = shape_of(snapshot, at(snapshot, self));
-  std::vector<int> ahead;
+  std::vector<int>& ahead = out.ahead;
   for (const int other : plan.line) {
     if (other == self) break;
     if (verdict_of(plan, other) == Verdict::impossible) continue;
@@ -116,17 +116,22 @@ Watch watch(const Snapshot& snapshot, const Plan& plan, int self) {
     ahead.push_back(other);
     if (verdict_of(plan, other) == Verdict::seat) out.entitled.push_back(other);
   }
-  out.contending_ahead = static_cast<int>(ahead.size());
-
   for (auto it = ahead.rbegin(); it != ahead.rend() && out.parties.size() < 2; ++it)
     if (verdict_of(plan, *it) == Verdict::wait && surely_blocks(shape_of(snapshot, at(snapshot, *it)), mine))
       out.parties.push_back(*it);
   if (out.parties.size() == 2) return out;
 
-  out.parties = std::move(ahead);
+  out.parties = holders_against(snapshot, self);
+  out.parties.insert(out.parties.end(), ahead.begin(), ahead.end());
+  return out;
+}
+
+std::vector<int> holders_against(const Snapshot& snapshot, int self) {
+  std::vector<int> out;
+  const Shape mine = shape_of(snapshot, at(snapshot, self));
   for (size_t i = 0; i < snapshot.parties.size(); ++i) {
     if (snapshot.parties[i].state != PartyState::held) continue;
-    if (shapes_contend(shape_of(snapshot, snapshot.parties[i]), mine)) out.parties.push_back(static_cast<int>(i));
+    if (shapes_contend(shape_of(snapshot, snapshot.parties[i]), mine)) out.push_back(static_cast<int>(i));
   }
   return out;
 }
@@ -150,13 +155,14 @@ std::vector<int> dependents(const Snapshot& before, const Plan& plan_before, con
   return rings.in_line_order();
 }
 
-std::vector<int> entitled_and_keepers(const Snapshot& after, const Plan& plan_after, const std::vector<int>& changed) {
+std::vector<int> entitled_and_keepers(const Snapshot& after, const Plan& plan_after, const std::vector<int>& changed,
+                                      int keepers_each) {
   RingList rings(plan_after, changed);
   for (size_t position = 0; position < plan_after.line.size(); ++position) {
     const int entitled = plan_after.line[position];
     if (verdict_of(plan_after, entitled) != Verdict::seat) continue;
     rings.add(entitled);
-    int keepers = 2;
+    int keepers = keepers_each;
     for (size_t next = position + 1; next < plan_after.line.size() && keepers > 0; ++next) {
       const int behind = plan_after.line[next];
       if (verdict_of(plan_after, behind) == Verdict::impossible || !contend(after, entitled, behind)) continue;

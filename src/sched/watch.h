@@ -32,8 +32,8 @@ using Chains = std::vector<std::array<int, 2>>;
 
 struct Watch {
   std::vector<int> parties;   // watch the lives of these; if none of them goes, self cannot be seated
+  std::vector<int> ahead;     // all waiters ahead that self contends with, in line order
   std::vector<int> entitled;  // ahead, contended with, free to sit down and not yet seated: ring them
-  int contending_ahead = 0;   // how many waiters ahead want something that self wants
 };
 
 // Requires plan.verdicts[self] == Verdict::wait.
@@ -49,9 +49,13 @@ struct Watch {
 [[nodiscard]] std::vector<int> dependents(const Snapshot& before, const Plan& plan_before,
                                           const std::vector<int>& changed);
 
-// Everybody who may sit down afterwards, and the two nearest behind each that contend with it, who
-// will look after it in case it is stopped.
+// Everybody who may sit down afterwards, and the `keepers` nearest behind each that contend with it,
+// who will look after it in case it is stopped.
+inline constexpr int usual_keepers = 2;
 [[nodiscard]] std::vector<int> entitled_and_keepers(const Snapshot& after, const Plan& plan_after,
-                                                    const std::vector<int>& changed);
+                                                    const std::vector<int>& changed, int keepers = usual_keepers);
+
+// Every holder that self contends with.
+[[nodiscard]] std::vector<int> holders_against(const Snapshot& snapshot, int self);
 
 }  // namespace berth
