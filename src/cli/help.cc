@@ -27,21 +27,22 @@ The pool is $BERTH_POOL, else /run/berth, else /dev/shm/berth.
 What stands after the first word of CMD is CMD's.
 
 CLAIM, all or nothing (none: --gpus 1)
-  -g, --gpus N           N whole GPUs
-      --vram SIZE        SIZE of memory on each of them, beside others
-      --compute PCT      PCT of each one's compute shares, beside others
-      --only LIST        only these: indices, UUIDs or prefixes (--exclude LIST)
-      --min-free SIZE    only GPUs with so much free (--max-util PCT)
-      --cpu N            CPU slots             --ram SIZE   memory
-  -r, --resource NAME=N  anything the pool has (berth set NAME=N)
+  -g, --gpus N            N whole GPUs; shared with --vram SIZE or --compute PCT
+      --only LIST         only these: indices, UUIDs or prefixes; --exclude LIST
+      --min-free SIZE     only GPUs with so much free; --max-util PCT
+      --cpu N, --ram SIZE, -r, --resource NAME=N  (see berth set --help)
 WAIT (none: as long as it takes, in turn)
-      --no-wait          exit 75 if it is not free now
-      --timeout DUR      exit 124 after DUR
-  -p, --priority N       more is sooner; default 0
-      --expect DUR       how long it will take
-  -l, --label TEXT       a name for people
+      --no-wait           exit 75 if it is not free now
+      --timeout DUR       exit 124 after DUR; --on-timeout run: run all the same
+  -p, --priority N        more is sooner; default 0
+      --expect DUR        how long it will take
+  -l, --label TEXT        a name for people
+      --dry-run           only say whether it would start now: exit 0, 75 or 3
 HOLD
-      --threads N        cap the usual thread pools (--cpu N implies it)
+      --limit DUR         TERM after DUR, KILL after --grace DUR (30s) more
+      --until command     the place ends with CMD, not with all it started
+      --exec              become CMD: no berth process stays
+      --threads N, --nice N, --idle-io, --visible index|uuid
 
 SIZE: 8G, 512M, 8GB (= 8,000,000,000 bytes); bare: MiB. DUR: 90, 5m, 1h30m.
 Exit: CMD's own; 128+N if signal N ended it; 2 wrong call; 3 can never be met;

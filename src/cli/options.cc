@@ -32,9 +32,18 @@ enum Option : int {
   opt_timeout,
   opt_expect,
   opt_threads,
+  opt_dry_run,
+  opt_on_timeout,
+  opt_limit,
+  opt_grace,
+  opt_until,
+  opt_exec,
+  opt_nice,
+  opt_idle_io,
+  opt_visible,
 };
 
-constexpr std::array<option, 21> run_options{{
+constexpr std::array<option, 28> run_options{{
     {"gpus", required_argument, nullptr, opt_gpus},
     {"vram", required_argument, nullptr, opt_vram},
     {"compute", required_argument, nullptr, opt_compute},
@@ -52,9 +61,16 @@ constexpr std::array<option, 21> run_options{{
     {"label", required_argument, nullptr, opt_label},
     {"name", required_argument, nullptr, opt_label},
     {"threads", required_argument, nullptr, opt_threads},
+    {"dry-run", no_argument, nullptr, opt_dry_run},
+    {"on-timeout", required_argument, nullptr, opt_on_timeout},
+    {"limit", required_argument, nullptr, opt_limit},
+    {"grace", required_argument, nullptr, opt_grace},
+    {"until", required_argument, nullptr, opt_until},
+    {"exec", no_argument, nullptr, opt_exec},
+    {"nice", required_argument, nullptr, opt_nice},
+    {"idle-io", no_argument, nullptr, opt_idle_io},
+    {"visible", required_argument, nullptr, opt_visible},
     {"help", no_argument, nullptr, opt_help},
-    {nullptr, 0, nullptr, 0},
-    {nullptr, 0, nullptr, 0},
     {nullptr, 0, nullptr, 0},
 }};
 
@@ -124,6 +140,15 @@ class RunReader {
       case opt_priority: return priority(value);
       case opt_timeout: return duration("--timeout", value, [&](int64_t ms) { o.timeout_ms = ms; });
       case opt_expect: return duration("--expect", value, [&](int64_t ms) { o.expect_s = (ms + 999) / 1000; });
+      case opt_dry_run: o.dry_run = true; return success();
+      case opt_exec: o.replace_self = true; return success();
+      case opt_idle_io: o.idle_io = true; return success();
+      case opt_limit: return duration("--limit", value, [&](int64_t ms) { o.limit_ms = ms; });
+      case opt_grace: return duration("--grace", value, [&](int64_t ms) { o.grace_ms = ms; });
+      case opt_nice: return nice(value);
+      case opt_on_timeout: return choice("--on-timeout", value, "fail", "run", o.run_after_timeout);
+      case opt_until: return choice("--until", value, "tree", "command", o.until_command);
+      case opt_visible: return choice("--visible", value, "index", "uuid", o.visible_by_uuid);
       default: return usage("unknown option");
     }
   }
@@ -139,6 +164,9 @@ class RunReader {
     const bool picky = only_given_ || !out_.exclude.empty() || out_.min_free_bytes != 0 || out_.max_util_pct != 100;
     if (picky && gpu.count == 0) gpu.count = 1;  // who picks among GPUs wants one
     if (only_given_ && out_.only.empty()) return usage("--only names no device");
+    if (out_.run_after_timeout && !out_.timeout_ms) return usage("--on-timeout run needs a --timeout");
+    if (out_.replace_self && (out_.limit_ms || out_.until_command))
+      return usage("--exec leaves nobody to do what --limit and --until command ask for");
     return std::move(out_);
   }
 
@@ -174,6 +202,20 @@ class RunReader {
     auto setting = parse_setting(word, /*zero_allowed=*/false);
     if (!setting) return setting.error().within("--resource");
     return add_counter(out_.claim, setting->name, setting->amount);
+  }
+  // One of two words; true for the second.
+  static Result<> choice(const char* option, const std::string& value, const char* usual, const char* other,
+                         bool& out) {
+    out = value == other;
+    if (out || value == usual) return success();
+    return usage(std::string(option) + " " + printable(value) + " is neither " + usual + " nor " + other);
+  }
+  Result<> nice(const std::string& text) {
+    const auto value = parse_signed(text);
+    if (!value || *value < -20 || *value > 19)
+      return usage("--nice " + printable(text) + " is not a number from -20 to 19");
+    out_.nice = static_cast<int>(*value);
+    return success();
   }
   Result<> priority(const std::string& text) {
     const auto value = parse_signed(text);

@@ -24,7 +24,16 @@ struct RunOptions {
   int priority = 0;
   int64_t expect_s = 0;
   std::string label;
+  bool dry_run = false;
+  bool run_after_timeout = false;
   std::optional<int64_t> threads;
+  std::optional<int64_t> limit_ms;
+  int64_t grace_ms = 30'000;
+  bool until_command = false;  // the lease ends with CMD alone, not with its tree
+  bool replace_self = false;   // --exec
+  std::optional<int> nice;
+  bool idle_io = false;
+  bool visible_by_uuid = false;
   std::vector<std::string> command;
 };
 

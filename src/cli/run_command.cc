@@ -139,6 +139,62 @@ int report_exec_failure(const std::string& word, const Finished& finished) {
   return finished.status;
 }
 
+Command command_of(const RunOptions& options, const LeaseEnvironment& lease, const rlimit& descriptor_limit) {
+  Command command;
+  command.argv = options.command;
+  command.environment = lease_environment(own_environment(), lease);
+  command.life_fd = lease.life_fd;
+  command.nice = options.nice;
+  command.idle_io = options.idle_io;
+  command.limit_ms = options.limit_ms;
+  command.grace_ms = options.grace_ms;
+  command.descriptor_limit = descriptor_limit;
+  return command;
+}
+
+std::optional<int64_t> thread_cap(const RunOptions& options) {
+  if (options.threads) return options.threads;
+  for (const NamedAmount& c : options.claim.counters)
+    if (c.name == "cpu") return c.amount;
+  return std::nullopt;
+}
+
+// --on-timeout run: without a place, but as polite as it would have been with one.
+int run_unseated(const RunOptions& options, const Signals& signals, const rlimit& descriptor_limit) {
+  say("no place after " + show_duration(*options.timeout_ms / 1000) + "; running without one");
+  LeaseEnvironment none;
+  none.threads = thread_cap(options);
+  const Command command = command_of(options, none, descriptor_limit);
+  const auto finished =
+      options.replace_self ? Result<Finished>(replace_self(command, signals)) : supervise(command, signals, -1, {});
+  if (!finished.ok()) return fail(finished.error());
+  if (finished->exec_errno != 0) return report_exec_failure(options.command.front(), *finished);
+  return finished->status;
+}
+
+// --dry-run: what would happen now.
+int tell_preview(Engine& engine, const Request& request, LocalPool& pool, const Devices& devices) {
+  const auto preview = engine.preview(request);
+  if (!preview) return fail(preview.error());
+  if (preview->ending == Ending::impossible) return refuse_impossible(*preview);
+  if (preview->ending == Ending::seated) {
+    std::string on;
+    for (const DeviceRef& granted : preview->devices)
+      for (const Device& d : devices.all)
+        if (d.uuid == granted.uuid) on += (on.empty() ? " on GPU " : ", ") + std::to_string(d.index);
+    return put("would start now" + on + "\n") ? exit_status::ok : exit_status::unavailable;
+  }
+  auto view = view_pool(pool, devices.all);
+  if (!view) return fail(view.error());
+  std::string why;
+  if (decode_record(record_name(engine.record()), record_target(engine.record()), view->snapshot) == Decoded::ok)
+    for (const LeaseView* holder : holders_in_the_way(*view, static_cast<int>(view->snapshot.parties.size()) - 1))
+      why += (why.empty() ? "held by " : ", ") + lease_name(*view, *holder);
+  if (why.empty()) why = "others stand before it in line";
+  return put("would wait for " + describe(request.claim) + ": " + why + "\n") ? exit_status::busy
+                                                                              : exit_status::unavailable;
+}
+
 // Runs the command in the place that `ledger` holds, and gives the place back.
 int run_in_place(const RunOptions& options, const Devices& devices, const Acquired& acquired, Engine& engine,
                  LocalLedger& ledger, const LocalPool& pool, const Signals& signals, const rlimit& descriptor_limit) {
@@ -154,19 +210,18 @@ int run_in_place(const RunOptions& options, const Devices& devices, const Acquir
   for (const DeviceRef& granted : acquired.devices)
     for (const Device& d : devices.all)
       if (d.uuid == granted.uuid) lease.devices.push_back(d);
-  lease.threads = options.threads;
-  for (const NamedAmount& c : options.claim.counters)
-    if (c.name == "cpu" && !lease.threads) lease.threads = c.amount;
-
-  Command command;
-  command.argv = options.command;
-  command.environment = lease_environment(own_environment(), lease);
-  command.life_fd = life.get();
-  command.descriptor_limit = descriptor_limit;
+  lease.visible_by_uuid = options.visible_by_uuid;
+  lease.threads = thread_cap(options);
+  const Command command = command_of(options, lease, descriptor_limit);
+  if (options.replace_self) {
+    const Finished failed = replace_self(command, signals);
+    (void)engine.release();
+    return report_exec_failure(options.command.front(), failed);
+  }
   const auto finished = supervise(command, signals, ledger.bell_fd(), [&] { ledger.quiet_bell(); });
   life.reset();
 
-  const auto released = engine.release([&] { return ledger.life_goes_on_without_us(); });
+  const auto released = engine.release([&] { return !options.until_command && ledger.life_goes_on_without_us(); });
   if (released.ok() && !released.value()) {
     say("the place stays taken by what " + printable(options.command.front()) + " left running" +
         survivors_text(pool, engine.record()));
@@ -203,6 +258,7 @@ int run_command(const Words& words) {
   request.priority_cap = acts_as_root() ? max_priority_magnitude : 0;
   request.expect_s = options->expect_s;
   request.info = {::getpid(), options->label, command_line(options->command)};
+  if (options->dry_run) return tell_preview(engine, request, *pool, *devices);
   WaitRule rule;
   rule.no_wait = options->no_wait;
   if (options->timeout_ms) rule.deadline_us = ledger.now_monotonic_us() + *options->timeout_ms * 1000;
@@ -223,6 +279,7 @@ int run_command(const Words& words) {
     case Ending::busy: return refuse_busy(*pool, devices->all, engine.record());
     case Ending::cancelled: Signals::die_of(manners.ended_by());
     case Ending::timed_out:
+      if (options->run_after_timeout) return run_unseated(*options, *signals, descriptor_limit);
       say("gave up after " + show_duration(*options->timeout_ms / 1000) + " without a place");
       return exit_status::timed_out;
   }

@@ -308,7 +308,7 @@ void Engine::leave_the_line() {
   seated_ = false;
 }
 
-Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
+void Engine::begin(const Request& request) {
   record_ = Record{};
   record_.id = ledger_.new_id();
   record_.priority = request.priority;
@@ -316,6 +316,40 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
   record_.expect_s = request.expect_s;
   record_.claim = request.claim;
   record_.info = request.info;
+}
+
+Result<Acquired> Engine::preview(const Request& request) {
+  begin(request);
+  auto snapshot = ledger_.read();
+  if (!snapshot) return snapshot.error();
+  if (ledger_.config() == nullptr) {
+    for (const NamedAmount& c : defaults_().capacities)
+      if (const auto at = snapshot->intern_resource(c.name)) snapshot->resources[*at].capacity = c.amount;
+  }
+  Look look;
+  look.snapshot = std::move(*snapshot);
+  if (auto found = find_self(look); !found) return found.error();
+  look.dead.assign(look.snapshot.parties.size(), false);
+  look.plan = plan(look.snapshot);
+  if (look.verdict() == Verdict::wait && look_deeply(look, watch(look.snapshot, look.plan, look.self).ahead))
+    look.plan = plan(look.snapshot, look.dead);
+  Acquired out;
+  out.ending = look.verdict() == Verdict::seat ? Ending::seated : Ending::busy;
+  if (look.verdict() == Verdict::impossible) {
+    out.ending = Ending::impossible;
+    out.shortfalls = shortfalls(look.snapshot, look.self);
+  }
+  for (const uint16_t device : look.plan.seat_of(look.self))
+    for (const DeviceRef& d : record_.claim.eligible)
+      if (d.uuid == look.snapshot.devices[device]) out.devices.push_back(d);
+  out.self = look.self;
+  out.dead = look.dead;
+  out.snapshot = std::move(look.snapshot);
+  return out;
+}
+
+Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
+  begin(request);
   Acquired out;
   bool waited = false;
   for (;;) {  // one turn a wake-up

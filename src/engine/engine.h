@@ -69,6 +69,9 @@ class Engine {
   // Gets the place. On anything but `seated` nothing of ours is left in the pool that lives.
   [[nodiscard]] Result<Acquired> acquire(const Request& request, const WaitRule& rule);
 
+  // What acquire() with no_wait would come to just now: takes no lock, enters nothing, rings nobody.
+  [[nodiscard]] Result<Acquired> preview(const Request& request);
+
   // Gives the place back. Idempotent. `still_used` is asked under the lock: where it says true
   // nothing is changed and false is returned, for the job's other processes keep the place.
   [[nodiscard]] Result<bool> release(const std::function<bool()>& still_used = {});
@@ -112,6 +115,7 @@ class Engine {
     [[nodiscard]] Verdict verdict() const { return plan.verdicts[static_cast<size_t>(self)]; }
   };
 
+  void begin(const Request& request);
   Result<Look> look();
   Result<> find_self(Look& look);
   void settle(Look& look);

@@ -11,10 +11,11 @@
 namespace berth {
 
 struct LeaseEnvironment {
-  std::string id;
+  std::string id;  // empty: it runs without a lease
   std::string pool;
   int life_fd = -1;
   std::vector<Device> devices;     // granted; empty leaves the visibility variables alone
+  bool visible_by_uuid = false;    // CUDA_VISIBLE_DEVICES as UUIDs instead of indices
   std::optional<int64_t> threads;  // caps for the usual thread pools
 };
 

@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "base/sys.h"
 
@@ -30,30 +32,62 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   return out;
 }
 
+constexpr int ioprio_who_process = 1;  // linux/ioprio.h, not in glibc's headers
+constexpr int ioprio_class_idle = 3 << 13;
+
 // What the child does between vfork() and exec: it shares our memory, so it calls the kernel and
 // changes nothing but `failed`.
-[[noreturn]] void become(const Command& command, const Signals& signals, char* const* argv, char* const* env,
-                         volatile int& failed) {
+void become(const Command& command, const Signals& signals, char* const* argv, char* const* env, volatile int& failed) {
   if (command.life_fd >= 0) ::fcntl(command.life_fd, F_SETFD, 0);
   if (signals.child_was_ignored()) {
     struct sigaction ignore {};
     ignore.sa_handler = SIG_IGN;
     ::sigaction(SIGCHLD, &ignore, nullptr);
   }
+  if (command.nice) ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + *command.nice);
+  if (command.idle_io) ::syscall(SYS_ioprio_set, ioprio_who_process, 0, ioprio_class_idle);
   ::setrlimit(RLIMIT_NOFILE, &command.descriptor_limit);
   ::sigprocmask(SIG_SETMASK, &signals.inherited_mask(), nullptr);
   ::execvpe(argv[0], argv, env);
   failed = errno;
-  ::_exit(127);
 }
 
 [[gnu::noinline]] pid_t start(const Command& command, const Signals& signals, volatile int& failed) {
   const std::vector<char*> argv = pointers(command.argv);
   const std::vector<char*> env = pointers(command.environment);
   const pid_t pid = ::vfork();
-  if (pid == 0) become(command, signals, argv.data(), env.data(), failed);
+  if (pid == 0) {
+    become(command, signals, argv.data(), env.data(), failed);
+    ::_exit(127);
+  }
   return pid;
 }
+
+int status_of_exec_failure(int failed) { return failed == ENOENT ? 127 : 126; }
+
+// When the command has had its time: TERM once, and KILL when the grace is over.
+class TimeLimit {
+ public:
+  explicit TimeLimit(const Command& command) : grace_us_(command.grace_ms * 1000) {
+    if (command.limit_ms) due_us_ = monotonic_us() + *command.limit_ms * 1000;
+  }
+  // Milliseconds for poll().
+  [[nodiscard]] int left_ms() const {
+    if (due_us_ < 0) return -1;
+    return static_cast<int>(std::clamp<int64_t>((due_us_ - monotonic_us() + 999) / 1000, 0, 1 << 30));
+  }
+  void enforce(pid_t pid) {
+    if (due_us_ < 0 || monotonic_us() < due_us_) return;
+    ::kill(pid, std::exchange(signal_, SIGKILL));
+    ::kill(pid, SIGCONT);  // a stopped command hears neither
+    due_us_ = monotonic_us() + grace_us_;
+  }
+
+ private:
+  int64_t due_us_ = -1;
+  int64_t grace_us_;
+  int signal_ = SIGTERM;
+};
 
 // Takes what SIGCHLD announced. True once the command itself has ended.
 bool reap_child(pid_t pid, int& status) {
@@ -115,6 +149,14 @@ void Signals::die_of(int signal) {
   ::_exit(128 + signal);
 }
 
+Finished replace_self(const Command& command, const Signals& signals) {
+  const std::vector<char*> argv = pointers(command.argv);
+  const std::vector<char*> env = pointers(command.environment);
+  volatile int failed = 0;
+  become(command, signals, argv.data(), env.data(), failed);
+  return Finished{status_of_exec_failure(failed), failed};
+}
+
 Result<Finished> supervise(const Command& command, const Signals& signals, int bell_fd,
                            const std::function<void()>& on_bell) {
   volatile int exec_failed = 0;
@@ -126,13 +168,15 @@ Result<Finished> supervise(const Command& command, const Signals& signals, int b
     while (!reap_child(pid, ignored)) {
     }
     finished.exec_errno = exec_failed;
-    finished.status = exec_failed == ENOENT ? 127 : 126;
+    finished.status = status_of_exec_failure(exec_failed);
     return finished;
   }
+  TimeLimit limit(command);
   for (;;) {
     std::array<pollfd, 2> fds{{{signals.fd(), POLLIN, 0}, {bell_fd, POLLIN, 0}}};
-    if (retry_eintr([&] { return ::poll(fds.data(), fds.size(), -1); }) < 0)
+    if (retry_eintr([&] { return ::poll(fds.data(), fds.size(), limit.left_ms()); }) < 0)
       return sys_error(errno, "cannot wait for the command");
+    limit.enforce(pid);
     if (fds[1].revents != 0 && on_bell) on_bell();
     signalfd_siginfo info{};
     while (signals.next(info)) {

@@ -7,7 +7,9 @@
 #include <sys/signalfd.h>
 #include <sys/types.h>
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,14 +43,21 @@ class Signals {
 struct Command {
   std::vector<std::string> argv;         // not empty
   std::vector<std::string> environment;  // "NAME=value"
-  int life_fd = -1;                      // inherited by the child under this very number
-  rlimit descriptor_limit{};             // as it was when we came
+  int life_fd = -1;                      // inherited by the child under this very number; -1: none
+  std::optional<int> nice;               // added to ours
+  bool idle_io = false;                  // only what nobody else wants of the disks
+  std::optional<int64_t> limit_ms;       // then TERM, and KILL after the grace
+  int64_t grace_ms = 30'000;
+  rlimit descriptor_limit{};  // as it was when we came
 };
 
 struct Finished {
   int status = 0;      // as the shell says it: the exit code, or 128 + the signal's number
   int exec_errno = 0;  // not 0: the command could not be started (status is 126 or 127)
 };
+
+// Becomes the command: no wrapper stays. Returns only where that fails.
+[[nodiscard]] Finished replace_self(const Command& command, const Signals& signals);
 
 // Starts the command and stays with it until it ends. `on_bell` is called when `bell_fd` is readable.
 // Errors: the process could not be made.
