@@ -61,6 +61,8 @@ std::string lease_row_state(const PoolView& view, const LeaseView& lease) {
   return "waits, " + std::to_string(lease.position);
 }
 
+std::string inside_of(const Party& party) { return party.nested ? "inside " + std::string(party.parent.view()) : ""; }
+
 std::string leases_table(const PoolView& view) {
   if (view.leases.empty()) return "\nNobody holds or waits for anything.\n";
   Table table({"ID", "STATE", "FOR", "LEFT", "USER", "PID", "CLAIM", "LABEL", "COMMAND", "WHY"});
@@ -74,7 +76,7 @@ std::string leases_table(const PoolView& view) {
     table.add({std::string(party.id.view()), lease_row_state(view, lease),
                show_duration((view.now_us - since_us) / 1'000'000), left, lease.user, std::to_string(lease.info.pid),
                claim_text(view, party), lease.info.label.empty() ? "-" : shortened(lease.info.label, 24),
-               shortened(lease.info.command, 40), held ? "" : lease.reason});
+               shortened(lease.info.command, 40), held ? inside_of(party) : lease.reason});
   }
   return "\n" + table.text();
 }

@@ -70,7 +70,8 @@ Json lease_json(const PoolView& view, const LeaseView& lease) {
            {{"gpus", party.gpu.count},
             {"vram", or_null(party.gpu.count > 0 && !party.gpu.whole, party.gpu.vram_bytes)},
             {"resources", resources_of(view, party)}}},
-          {"granted", granted_of(view, party)}};
+          {"granted", granted_of(view, party)},
+          {"parent", or_null(party.nested, std::string(party.parent.view()))}};
 }
 
 Json device_json(const PoolView& view, const Device& d) {

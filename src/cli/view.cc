@@ -51,6 +51,9 @@ Result<std::map<PartyId, Told>> ask_everybody(LocalPool& pool, Snapshot& snapsho
   return told;
 }
 
+// Whether two parties compete at all: at the top, or inside the same lease.
+bool compete(const Party& a, const Party& b) { return a.nested == b.nested && (!a.nested || a.parent == b.parent); }
+
 std::string reason_for(const PoolView& view, const Plan& plan, int party) {
   const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
   if (self.state == PartyState::aside) return "stopped; passed over until it continues";
@@ -76,6 +79,32 @@ std::string reason_for(const PoolView& view, const Plan& plan, int party) {
 
 }  // namespace
 
+namespace {
+
+// Everybody's verdict, each among those it competes with, by index into the whole snapshot. The line
+// is the top's, then each lease's own.
+Plan plan_for_all(const Snapshot& all) {
+  Plan out;
+  out.verdicts.assign(all.parties.size(), Verdict::none);
+  const auto merge = [&](const Snapshot& group) {
+    const Plan part = plan(group);
+    for (const int i : part.line) {
+      const int index = all.find(group.parties[static_cast<size_t>(i)].id);
+      out.verdicts[static_cast<size_t>(index)] = part.verdicts[static_cast<size_t>(i)];
+      out.line.push_back(index);
+    }
+  };
+  merge(top_level(all));
+  std::set<PartyId> parents;
+  for (const Party& p : all.parties)
+    if (p.nested) parents.insert(p.parent);
+  for (const PartyId& parent : parents)
+    if (const auto group = inside(all, parent)) merge(*group);
+  return out;
+}
+
+}  // namespace
+
 std::string user_name(uid_t uid) {
   passwd entry{};
   passwd* found = nullptr;
@@ -95,7 +124,7 @@ std::string lease_name(const PoolView& view, const LeaseView& lease) {
 int64_t held_amount(const Snapshot& snapshot, size_t resource) {
   int64_t sum = 0;
   for (const Party& p : snapshot.parties) {
-    if (p.state != PartyState::held) continue;
+    if (p.state != PartyState::held || p.nested) continue;
     for (const Amount& a : snapshot.counters(p))
       if (a.resource == resource) sum = std::min(max_amount, sum + a.amount);
   }
@@ -107,7 +136,7 @@ template <class Add>
 void for_each_holder_of(const Snapshot& snapshot, const Device& device, Add add) {
   for (const Party& p : snapshot.parties)
     for (const uint16_t granted : snapshot.granted(p))
-      if (snapshot.devices[granted] == device.uuid) add(p);
+      if (!p.nested && snapshot.devices[granted] == device.uuid) add(p);
 }
 }  // namespace
 
@@ -127,10 +156,23 @@ int held_compute_pct(const Snapshot& snapshot, const Device& device) {
 
 std::vector<const LeaseView*> holders_in_the_way(const PoolView& view, int party) {
   std::vector<const LeaseView*> out;
+  const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
   for (const LeaseView& lease : view.leases) {
-    if (view.snapshot.parties[static_cast<size_t>(lease.party)].state != PartyState::held) continue;
+    const Party& other = view.snapshot.parties[static_cast<size_t>(lease.party)];
+    if (other.state != PartyState::held || !compete(other, self)) continue;
     if (contend(view.snapshot, lease.party, party)) out.push_back(&lease);
   }
+  return out;
+}
+
+std::vector<const LeaseView*> rivals_in_the_way(const PoolView& view, const Record& record) {
+  PoolView with = view;
+  if (decode_record(record_name(record), record_target(record), with.snapshot) != Decoded::ok) return {};
+  const int self = static_cast<int>(with.snapshot.parties.size()) - 1;
+  std::vector<const LeaseView*> out;
+  for (const LeaseView* lease : holders_in_the_way(with, self))
+    for (const LeaseView& own : view.leases)
+      if (own.party == lease->party) out.push_back(&own);
   return out;
 }
 
@@ -158,7 +200,7 @@ Result<PoolView> view_pool(LocalPool& pool, const std::vector<Device>& devices) 
   snapshot.parties = std::move(living);
   view.snapshot = std::move(snapshot);
 
-  const Plan plan = berth::plan(view.snapshot);
+  const Plan plan = plan_for_all(view.snapshot);
   std::vector<int> order;
   for (size_t i = 0; i < view.snapshot.parties.size(); ++i)
     if (view.snapshot.parties[i].state == PartyState::held) order.push_back(static_cast<int>(i));

@@ -47,6 +47,9 @@ struct PoolView {
 // The leases whose parties take something of what `party` asks for: the reasons it is not seated.
 [[nodiscard]] std::vector<const LeaseView*> holders_in_the_way(const PoolView& view, int party);
 
+// The same for a claim that is not in the pool: written down as `record`.
+[[nodiscard]] std::vector<const LeaseView*> rivals_in_the_way(const PoolView& view, const Record& record);
+
 // The user's name for a uid; the number as text where it has none.
 [[nodiscard]] std::string user_name(uid_t uid);
 

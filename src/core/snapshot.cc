@@ -47,6 +47,31 @@ int Snapshot::find(const PartyId& id) const {
   return -1;
 }
 
+namespace {
+
+template <class Keep>
+Snapshot only(const Snapshot& all, Keep keep) {
+  Snapshot out = all;
+  std::erase_if(out.parties, [&](const Party& p) { return !keep(p); });
+  return out;
+}
+
+}  // namespace
+
+Snapshot top_level(const Snapshot& all) {
+  return only(all, [](const Party& p) { return !p.nested; });
+}
+
+std::optional<Snapshot> inside(const Snapshot& all, const PartyId& parent) {
+  const int index = all.find(parent);
+  if (index < 0 || all.parties[static_cast<size_t>(index)].state != PartyState::held) return std::nullopt;
+  Snapshot out = only(all, [&](const Party& p) { return p.nested && p.parent == parent; });
+  for (Resource& r : out.resources) r.capacity = 0;
+  for (const Amount& a : all.counters(all.parties[static_cast<size_t>(index)]))
+    out.resources[a.resource].capacity = a.amount;
+  return out;
+}
+
 OrderKey order_key(const Party& party, const Policy& policy) {
   // Both factors are bounded at the door (10^6 points, a year), so this stays far from overflow.
   const int64_t lead_us = static_cast<int64_t>(party.priority) * policy.age_s * 1'000'000;

@@ -66,6 +66,8 @@ struct Party {
   int priority = 0;
   int64_t expect_s = 0;   // 0: it did not say
   int64_t seated_us = 0;  // held only
+  bool nested = false;    // inside another lease: counts against that one alone
+  PartyId parent;         // nested only
   Run counters;           // of Snapshot::amounts
   GpuClaim gpu;
   Run eligible;        // of Snapshot::eligibles
@@ -117,6 +119,12 @@ struct Snapshot {
     return std::span<const T>(all).subspan(run.first, run.count);
   }
 };
+
+// The parties that compete with each other, and what they compete for. At the top that is the pool
+// and all that are not nested. Inside a lease it is what the lease holds and those nested in it.
+[[nodiscard]] Snapshot top_level(const Snapshot& all);
+// nullopt when there is no such holder.
+[[nodiscard]] std::optional<Snapshot> inside(const Snapshot& all, const PartyId& parent);
 
 // The static order: less is sooner. It never changes while a party waits, so a wait is bounded:
 // nobody who arrives more than (highest - own priority) x age later can pass.

@@ -67,6 +67,14 @@ Result<Snapshot> Engine::read_config_first() {
   return ledger_.read();
 }
 
+Result<Snapshot> Engine::rivals(Snapshot all) const {
+  const bool any_nested = std::any_of(all.parties.begin(), all.parties.end(), [](const Party& p) { return p.nested; });
+  if (!record_.parent) return any_nested ? top_level(all) : std::move(all);
+  auto within = inside(all, *record_.parent);
+  if (within) return std::move(*within);
+  return Error{ErrorKind::lost, 0, "the lease that this one was inside of is gone"};
+}
+
 Result<> Engine::find_self(Look& look) {
   if (entered_) {
     look.self = look.snapshot.find(record_.id);
@@ -88,7 +96,9 @@ Result<> Engine::find_self(Look& look) {
 }
 
 Result<Engine::Look> Engine::look() {
-  auto snapshot = read_config_first();
+  auto all = read_config_first();
+  if (!all) return all.error();
+  auto snapshot = rivals(std::move(*all));
   if (!snapshot) return snapshot.error();
   Look look;
   look.snapshot = std::move(*snapshot);
@@ -289,7 +299,8 @@ void Engine::leave_the_line() {
   if (!entered_) return;
   // Most places are given back with nobody waiting: then there is nobody to plan for.
   const auto alone = seated_ ? ledger_.line_is_empty() : Result<bool>(false);
-  auto snapshot = alone.ok() && *alone ? Result<Snapshot>(Snapshot{}) : ledger_.read();
+  auto all = alone.ok() && *alone ? Result<Snapshot>(Snapshot{}) : ledger_.read();
+  auto snapshot = all.ok() && !all->parties.empty() ? rivals(std::move(*all)) : std::move(all);
   if (snapshot.ok()) {
     Look look;
     look.snapshot = std::move(*snapshot);
@@ -315,6 +326,7 @@ void Engine::begin(const Request& request) {
   priority_cap_ = request.priority_cap;
   record_.expect_s = request.expect_s;
   record_.claim = request.claim;
+  record_.parent = request.parent;
   record_.info = request.info;
 }
 
@@ -326,8 +338,10 @@ Result<Acquired> Engine::preview(const Request& request) {
     for (const NamedAmount& c : defaults_().capacities)
       if (const auto at = snapshot->intern_resource(c.name)) snapshot->resources[*at].capacity = c.amount;
   }
+  auto mine = rivals(std::move(*snapshot));
+  if (!mine) return mine.error();
   Look look;
-  look.snapshot = std::move(*snapshot);
+  look.snapshot = std::move(*mine);
   if (auto found = find_self(look); !found) return found.error();
   look.dead.assign(look.snapshot.parties.size(), false);
   look.plan = plan(look.snapshot);
@@ -440,7 +454,9 @@ Result<> Engine::shift(PartyState state) {
   if (!locked) return locked.error();
   if (*locked != LockOutcome::locked) return success();
   const Unlock unlock(ledger_);
-  auto snapshot = ledger_.read();
+  auto all = ledger_.read();
+  if (!all) return all.error();
+  auto snapshot = rivals(std::move(*all));
   if (!snapshot) return snapshot.error();
   Look look;
   look.snapshot = std::move(*snapshot);
@@ -476,7 +492,17 @@ Result<> Engine::evict(const PartyId& id) {
   if (!locked) return locked.error();
   if (*locked != LockOutcome::locked) return Error{ErrorKind::unavailable, 0, "interrupted"};
   const Unlock unlock(ledger_);
-  auto snapshot = ledger_.read();
+  auto all = ledger_.read();
+  if (!all) return all.error();
+  const int index = all->find(id);
+  if (index < 0) return Error{ErrorKind::not_found, 0, "no such lease"};
+  // Whoever stood inside of it has nothing to wait for any more, and is told so.
+  for (const Party& p : all->parties)
+    if (p.nested && p.parent == id && p.state != PartyState::held) (void)ledger_.ring(p);
+  record_ = Record{};
+  const Party& whom = all->parties[static_cast<size_t>(index)];
+  if (whom.nested) record_.parent = whom.parent;
+  auto snapshot = rivals(std::move(*all));
   if (!snapshot) return snapshot.error();
   Look look;
   look.snapshot = std::move(*snapshot);

@@ -25,6 +25,7 @@ struct Request {
   int priority = 0;
   int priority_cap = 0;  // lowered to the pool's policy.max_priority where that is more; root: no bound
   int64_t expect_s = 0;
+  std::optional<PartyId> parent;  // to be served out of that lease
   PartyInfo info;
 };
 
@@ -132,6 +133,8 @@ class Engine {
   void mend(Look& look);
   Result<> shift(PartyState state);
   Result<Snapshot> read_config_first();
+  // Of all parties, those that compete with us.
+  Result<Snapshot> rivals(Snapshot all) const;
   [[nodiscard]] int64_t next_look_us(const Look& look, const WaitRule& rule);
 
   Ledger& ledger_;

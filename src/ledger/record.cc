@@ -191,6 +191,10 @@ std::string record_name(const Record& record) {
   // is granted many devices has listed as many.
   const bool inline_claim = claim.size() <= max_name_bytes - 135 && claim.find('/') == std::string::npos;
   name += inline_claim ? claim : "@";
+  if (record.parent) {
+    name += ',';
+    name += record.parent->view();
+  }
   return name;
 }
 
@@ -199,6 +203,7 @@ std::string record_target(const Record& record) {
   const bool inline_claim = claim.size() <= max_name_bytes - 135 && claim.find('/') == std::string::npos;
   std::string target = inline_claim ? "" : claim;
   target += "\npid " + std::to_string(record.info.pid);
+  if (!record.info.token_sha256.empty()) target += "\ntoken " + record.info.token_sha256;
   if (!record.info.label.empty()) target += "\nlabel " + one_line(record.info.label, 200);
   if (!record.info.command.empty() && target.size() + 16 < max_target_bytes)
     target += "\ncmd " + one_line(record.info.command, std::min<size_t>(1000, max_target_bytes - target.size() - 8));
@@ -232,6 +237,12 @@ Decoded decode_record(std::string_view name, std::string_view target, Snapshot& 
     claim = target.substr(0, target.find('\n'));
   }
   Party party;
+  if (const auto parent = fields.next(); parent && !parent->empty()) {
+    const auto parent_id = PartyId::parse(*parent);
+    if (!parent_id) return Decoded::garbage;
+    party.nested = true;
+    party.parent = *parent_id;
+  }
   party.id = *id;
   party.state = *state;
   std::copy(f[1].begin(), f[1].end(), party.dir_text.begin());
@@ -266,6 +277,7 @@ PartyInfo decode_info(std::string_view target) {
     const std::string_view key = line->substr(0, space);
     const std::string_view value = line->substr(space + 1);
     if (key == "pid") info.pid = parse_count(value).value_or(0);
+    if (key == "token" && value.size() == 64) info.token_sha256 = value;
     if (key == "label") info.label = printable(value);
     if (key == "cmd") info.command = printable(value);
   }

@@ -5,15 +5,15 @@
 // A change of state is a rename of the name: all or nothing, and it needs no space. docs/PROTOCOL.md
 // describes the same to the byte, for those who do not read C++.
 //
-//   name    STATE VERSION , ID , DIR , ARRIVAL , PRIORITY , EXPECT , SEATED , GRANT , CLAIM
-//           h1,k7q2m9xd4a,1001,1795234567123456,0,7200,1795234567200000,0.1,@
+//   name    STATE VERSION , ID , DIR , ARRIVAL , PRIORITY , EXPECT , SEATED , GRANT , CLAIM [ , PARENT ]
+//           h1,k7q2mbxd4a,1001,1795234567123456,0,7200,1795234567200000,0.1,@
 //           STATE h held, w waiting, a stepped aside; times in microseconds since the epoch; GRANT the
 //           ordinals of the granted devices among the claim's "on" words, "-" for none; CLAIM as
-//           below, or "@" when it stands in the target because the name would grow too long.
-//           A reader ignores further fields.
+//           below, or "@" when it stands in the target because the name would grow too long; PARENT the
+//           id of the lease that this one is inside of. A reader ignores further fields.
 //   claim   words joined by "+": cpu=4  ram=1073741824  gpu=2  vram=8589934592  compute=50  on=UUID:BYTES
 //   target  the claim, or an empty line when it stands in the name; then lines "key value":
-//           pid, label, cmd. At most 4,095 bytes; text is cut to fit.
+//           pid, label, cmd, token. At most 4,095 bytes; text is cut to fit.
 //
 // What lost: a regular file per record (open, read, close for each: 6 times slower at 100 parties,
 // and not atomic); everything in the target (a readlink each: 5 times slower); a checksum (tmpfs does
@@ -21,6 +21,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,7 @@ struct PartyInfo {
   int64_t pid = 0;  // in its owner's PID namespace: for display
   std::string label;
   std::string command;
+  std::string token_sha256;  // of the secret in BERTH_LEASE; empty: nobody can come inside
 };
 
 struct Record {
@@ -49,7 +51,8 @@ struct Record {
   int priority = 0;
   int64_t expect_s = 0;
   int64_t seated_us = 0;
-  std::vector<uint16_t> grant;  // ordinals into claim.eligible
+  std::vector<uint16_t> grant;    // ordinals into claim.eligible
+  std::optional<PartyId> parent;  // the lease that this one is inside of
   Claim claim;
   PartyInfo info;
 };

@@ -17,8 +17,10 @@ std::string joined(const std::vector<Device>& devices, bool by_uuid) {
 
 std::vector<std::string> lease_environment(const std::vector<std::string>& inherited, const LeaseEnvironment& lease) {
   std::vector<std::pair<std::string, std::string>> ours;
-  if (!lease.id.empty())
-    ours = {{"BERTH_ID", lease.id}, {"BERTH_POOL", lease.pool}, {"BERTH_LIFE_FD", std::to_string(lease.life_fd)}};
+  if (!lease.id.empty()) {
+    ours = {{"BERTH_ID", lease.id}, {"BERTH_POOL", lease.pool}, {"BERTH_LEASE", lease.tokens}};
+    if (lease.life_fd >= 0) ours.emplace_back("BERTH_LIFE_FD", std::to_string(lease.life_fd));
+  }
   if (!lease.devices.empty()) {
     // Indices, which every program reads; without this order CUDA counts the fastest card first.
     ours.emplace_back("CUDA_VISIBLE_DEVICES", joined(lease.devices, lease.visible_by_uuid));

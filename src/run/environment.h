@@ -13,7 +13,8 @@ namespace berth {
 struct LeaseEnvironment {
   std::string id;  // empty: it runs without a lease
   std::string pool;
-  int life_fd = -1;
+  int life_fd = -1;                // -1: the command inherits none
+  std::string tokens;              // BERTH_LEASE: who can say one of them is inside that lease
   std::vector<Device> devices;     // granted; empty leaves the visibility variables alone
   bool visible_by_uuid = false;    // CUDA_VISIBLE_DEVICES as UUIDs instead of indices
   std::optional<int64_t> threads;  // caps for the usual thread pools

@@ -38,7 +38,7 @@ constexpr int ioprio_class_idle = 3 << 13;
 // What the child does between vfork() and exec: it shares our memory, so it calls the kernel and
 // changes nothing but `failed`.
 void become(const Command& command, const Signals& signals, char* const* argv, char* const* env, volatile int& failed) {
-  if (command.life_fd >= 0) ::fcntl(command.life_fd, F_SETFD, 0);
+  for (const int life_fd : command.life_fds) ::fcntl(life_fd, F_SETFD, 0);
   if (signals.child_was_ignored()) {
     struct sigaction ignore {};
     ignore.sa_handler = SIG_IGN;
@@ -157,7 +157,7 @@ Finished replace_self(const Command& command, const Signals& signals) {
   return Finished{status_of_exec_failure(failed), failed};
 }
 
-Result<Finished> supervise(const Command& command, const Signals& signals, int bell_fd,
+Result<Finished> supervise(const Command& command, const Signals& signals, const std::vector<int>& bell_fds,
                            const std::function<void()>& on_bell) {
   volatile int exec_failed = 0;
   const pid_t pid = start(command, signals, exec_failed);
@@ -172,12 +172,14 @@ Result<Finished> supervise(const Command& command, const Signals& signals, int b
     return finished;
   }
   TimeLimit limit(command);
+  std::vector<pollfd> fds{{signals.fd(), POLLIN, 0}};
+  for (const int bell_fd : bell_fds) fds.push_back({bell_fd, POLLIN, 0});
   for (;;) {
-    std::array<pollfd, 2> fds{{{signals.fd(), POLLIN, 0}, {bell_fd, POLLIN, 0}}};
     if (retry_eintr([&] { return ::poll(fds.data(), fds.size(), limit.left_ms()); }) < 0)
       return sys_error(errno, "cannot wait for the command");
     limit.enforce(pid);
-    if (fds[1].revents != 0 && on_bell) on_bell();
+    const auto rung = [](const pollfd& fd) { return fd.revents != 0; };
+    if (on_bell && std::any_of(fds.begin() + 1, fds.end(), rung)) on_bell();
     signalfd_siginfo info{};
     while (signals.next(info)) {
       const int signal = static_cast<int>(info.ssi_signo);

@@ -43,7 +43,7 @@ class Signals {
 struct Command {
   std::vector<std::string> argv;         // not empty
   std::vector<std::string> environment;  // "NAME=value"
-  int life_fd = -1;                      // inherited by the child under this very number; -1: none
+  std::vector<int> life_fds;             // inherited by the child under these very numbers
   std::optional<int> nice;               // added to ours
   bool idle_io = false;                  // only what nobody else wants of the disks
   std::optional<int64_t> limit_ms;       // then TERM, and KILL after the grace
@@ -59,9 +59,9 @@ struct Finished {
 // Becomes the command: no wrapper stays. Returns only where that fails.
 [[nodiscard]] Finished replace_self(const Command& command, const Signals& signals);
 
-// Starts the command and stays with it until it ends. `on_bell` is called when `bell_fd` is readable.
-// Errors: the process could not be made.
-[[nodiscard]] Result<Finished> supervise(const Command& command, const Signals& signals, int bell_fd,
-                                         const std::function<void()>& on_bell);
+// Starts the command and stays with it until it ends. `on_bell` is called when one of `bell_fds` is
+// readable. Errors: the process could not be made.
+[[nodiscard]] Result<Finished> supervise(const Command& command, const Signals& signals,
+                                         const std::vector<int>& bell_fds, const std::function<void()>& on_bell);
 
 }  // namespace berth

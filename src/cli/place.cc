@@ -1,0 +1,360 @@
+#include "cli/place.h"
+
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+
+#include "base/sha256.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "cli/exit_status.h"
+#include "cli/pool_access.h"
+#include "cli/say.h"
+#include "cli/status_json.h"
+
+namespace berth {
+
+namespace {
+
+constexpr int lowest_life_fd = 200;  // out of the way of `exec 3</dev/null` and its like
+constexpr size_t most_leases_around = 16;
+
+Result<> check_own_share(const Claim& claim) {
+  for (const NamedAmount& c : claim.counters) {
+    if (c.name != "cpu") continue;
+    const int64_t own = own_cpus();
+    // Where this shell may use all there are, only the pool says how many that is.
+    if (c.amount > own && own < ::sysconf(_SC_NPROCESSORS_ONLN))
+      return Error{ErrorKind::impossible, 0,
+                   "can never run here: it asks for " + std::to_string(c.amount) +
+                       " cpu, but this shell may use only " + std::to_string(own) +
+                       " of them (taskset or a cgroup says so)"};
+  }
+  return success();
+}
+
+std::string show_amount(const std::string& what, int64_t amount) {
+  return what == "ram" || what == "vram" ? show_size(amount) : std::to_string(amount);
+}
+
+int refuse_impossible(const Acquired& acquired) {
+  std::string text = "can never run here:";
+  for (const Shortfall& s : acquired.shortfalls)
+    text += " it asks for " + show_amount(s.what, s.asked) + " " + s.what + ", but " +
+            (s.what == "vram" ? "the cards it may use have " : "the pool has ") + show_amount(s.what, s.there) + ";";
+  text.pop_back();
+  say(text);
+  return exit_status::impossible;
+}
+
+// What a signal means to a job that still stands in line.
+class WaitingManners {
+ public:
+  WaitingManners(const Signals& signals, Engine& engine) : signals_(signals), engine_(engine) {}
+
+  // True: go on waiting.
+  bool operator()() {
+    signalfd_siginfo info{};
+    while (signals_.next(info)) {
+      const int signal = static_cast<int>(info.ssi_signo);
+      if (signal == SIGCONT || signal == SIGWINCH || signal == SIGCHLD) continue;
+      if (signal != SIGTSTP) {
+        ended_by_ = signal;
+        return false;
+      }
+      (void)engine_.step_aside();
+      ::kill(::getpid(), SIGSTOP);
+      (void)engine_.step_back();
+    }
+    return true;
+  }
+
+  [[nodiscard]] int ended_by() const { return ended_by_; }
+
+ private:
+  const Signals& signals_;
+  Engine& engine_;
+  int ended_by_ = SIGTERM;
+};
+
+OwnFd high_copy(int life_fd) {
+  for (const int lowest : {lowest_life_fd, 100, 50, 10}) {
+    const int fd = ::fcntl(life_fd, F_DUPFD_CLOEXEC, lowest);
+    if (fd >= 0) return OwnFd(fd);
+  }
+  return {};
+}
+
+std::string new_secret() {
+  std::array<unsigned char, 26> random{};
+  if (::getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size())) return "";
+  std::string out;
+  for (const unsigned char byte : random) out += "abcdefghijklmnopqrstuvwxyz234567"[byte % 32U];
+  return out;
+}
+
+std::vector<std::string> split_words(const std::string& text, char separator) {
+  std::vector<std::string> out;
+  for (size_t start = 0; start <= text.size();) {
+    const size_t end = std::min(text.find(separator, start), text.size());
+    if (end > start) out.push_back(text.substr(start, end - start));
+    start = end + 1;
+  }
+  return out;
+}
+
+}  // namespace
+
+Seat::Seat(LocalPool& pool, int cancel_fd) : ledger(pool, cancel_fd), engine(ledger, machine_figures) {
+  ledger.on_slow_lock([](const std::string& sentence) { say(sentence); });
+}
+
+std::vector<std::string> own_environment() {
+  std::vector<std::string> out;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) out.emplace_back(*entry);
+  return out;
+}
+
+std::optional<int64_t> thread_cap(const RunOptions& options) {
+  if (options.threads) return options.threads;
+  for (const NamedAmount& c : options.claim.counters)
+    if (c.name == "cpu") return c.amount;
+  return std::nullopt;
+}
+
+Result<> Place::find_devices() {
+  if (options_.claim.gpu.count == 0) return success();
+  auto probed = probe_devices(std::getenv("BERTH_SIM_GPUS"));
+  if (!probed) return probed.error();
+  devices_ = std::move(*probed);
+  if (devices_.empty())
+    return Error{ErrorKind::probe, 0,
+                 "no GPU can be seen from here; BERTH_SIM_GPUS=2x24G stands in simulated ones, and a claim like "
+                 "--cpu 1 needs none"};
+  auto eligible = eligible_devices(options_, devices_, std::getenv("CUDA_VISIBLE_DEVICES"));
+  if (!eligible) return eligible.error();
+  eligible_ = std::move(*eligible);
+  if (eligible_.size() > max_claim_devices) eligible_.resize(max_claim_devices);
+  return success();
+}
+
+std::optional<int> Place::prepare() {
+  ::getrlimit(RLIMIT_NOFILE, &descriptor_limit_);
+  if (auto found = find_devices(); !found) return fail(found.error());
+  if (auto share = check_own_share(options_.claim); !share) return fail(share.error());
+  auto pool = open_pool(LocalPool::IfMissing::create);
+  if (!pool) return fail(pool.error());
+  pool_.emplace(std::move(*pool));
+  auto signals = Signals::take();
+  if (!signals) return fail(signals.error());
+  signals_.emplace(std::move(*signals));
+  if (options_.timeout_ms) deadline_us_ = monotonic_us() + *options_.timeout_ms * 1000;
+  find_leases_around();
+  return std::nullopt;
+}
+
+// BERTH_LEASE is a list of "ID.SECRET", innermost first. What does not prove true - a stale one of a
+// tmux server, an id copied from status, another uid's - is as if it were not there.
+void Place::find_leases_around() {
+  const char* env = std::getenv("BERTH_LEASE");
+  if (env == nullptr || *env == '\0') return;
+  auto snapshot = pool_->read();
+  if (!snapshot) return;
+  LocalLedger ledger(*pool_);
+  std::vector<std::string> words = split_words(env, ':');
+  if (words.size() > most_leases_around) words.resize(most_leases_around);
+  for (const std::string& word : words) {
+    const size_t dot = word.find('.');
+    const auto id = PartyId::parse(word.substr(0, dot));
+    const int index = id && dot != std::string::npos ? snapshot->find(*id) : -1;
+    if (index < 0) continue;
+    const Party& party = snapshot->parties[static_cast<size_t>(index)];
+    const std::string name(pool_->entry_name(party));
+    std::array<char, max_target_bytes + 1> target{};
+    struct stat st {};
+    const ssize_t length = ::readlinkat(pool_->fd(), name.c_str(), target.data(), target.size());
+    if (length <= 0 || ::fstatat(pool_->fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    const PartyInfo info = decode_info({target.data(), static_cast<size_t>(length)});
+    const bool proved = !info.token_sha256.empty() && info.token_sha256 == sha256_hex(word.substr(dot + 1));
+    if (!proved || st.st_uid != ::geteuid() || party.state != PartyState::held) continue;
+    if (ledger.life(party) == Life::dead) continue;
+    Around around{*id, {}, {}};
+    for (const Amount& a : snapshot->counters(party))
+      around.claim.counters.push_back({snapshot->resources[a.resource].name, a.amount});
+    for (const uint16_t granted : snapshot->granted(party))
+      for (const Eligible& e : snapshot->eligible(party))
+        if (e.device == granted)
+          around.devices.push_back({snapshot->devices[granted], party.gpu.whole ? e.vram_bytes : party.gpu.vram_bytes});
+    around_.push_back(std::move(around));
+    inherited_tokens_ += (inherited_tokens_.empty() ? "" : ":") + word;
+  }
+}
+
+// Each thing that is asked for goes to the innermost lease that has enough of it, or to the pool.
+// The pool's part comes first: whoever holds a turn inside a lease must not sleep on it at the top.
+std::vector<Place::Part> Place::split() const {
+  std::vector<Part> parts;
+  const auto part_of = [&](const Around* around) -> Part& {
+    for (Part& p : parts)
+      if (around == nullptr ? !p.parent : p.parent == around->id) return p;
+    Part fresh;
+    fresh.claim.gpu = GpuClaim{};
+    if (around != nullptr) fresh.parent = around->id;
+    return *parts.insert(around == nullptr ? parts.begin() : parts.end(), std::move(fresh));
+  };
+  for (const NamedAmount& c : options_.claim.counters) {
+    const Around* server = nullptr;
+    for (const Around& around : around_) {
+      const auto has = [&](const NamedAmount& a) { return a.name == c.name && a.amount >= c.amount; };
+      if (!std::any_of(around.claim.counters.begin(), around.claim.counters.end(), has)) continue;
+      server = &around;
+      break;
+    }
+    part_of(server).claim.counters.push_back(c);
+  }
+  const GpuClaim& gpu = options_.claim.gpu;
+  if (gpu.count == 0) return parts;
+  for (const Around& around : around_) {
+    std::vector<DeviceRef> fit;
+    for (const DeviceRef& d : around.devices) {
+      const auto allowed = [&](const DeviceRef& e) { return e.uuid == d.uuid; };
+      if (std::any_of(eligible_.begin(), eligible_.end(), allowed) && (gpu.whole || gpu.vram_bytes <= d.vram_bytes))
+        fit.push_back(d);
+    }
+    if (fit.size() < static_cast<size_t>(gpu.count)) continue;
+    Part& part = part_of(&around);
+    part.claim.gpu = gpu;
+    part.claim.eligible = fit;
+    return parts;
+  }
+  Part& part = part_of(nullptr);
+  part.claim.gpu = gpu;
+  part.claim.eligible = eligible_;
+  return parts;
+}
+
+Request Place::request_for(const Part& part, const PartyInfo& info) const {
+  Request request;
+  request.claim = part.claim;
+  request.parent = part.parent;
+  request.priority = options_.priority;
+  request.priority_cap = acts_as_root() ? max_priority_magnitude : 0;
+  request.expect_s = options_.expect_s;
+  request.info = info;
+  return request;
+}
+
+int Place::refuse_busy(const Record& record) {
+  auto view = view_pool(*pool_, devices_);
+  if (!view) return fail(view.error());
+  const std::string line = busy_json(*view, rivals_in_the_way(*view, record)) + "\n";
+  (void)!::write(STDERR_FILENO, line.data(), line.size());
+  return exit_status::busy;
+}
+
+std::optional<int> Place::take_part(const Part& part, const PartyInfo& info, bool& gave_up) {
+  auto seat = std::make_unique<Seat>(*pool_, signals_->fd());
+  WaitRule rule;
+  rule.no_wait = options_.no_wait;
+  rule.deadline_us = deadline_us_;
+  WaitingManners manners(*signals_, seat->engine);
+  seat->engine.on_cancel([&] { return manners(); });
+  bool told = false;
+  seat->engine.on_waiting([&](const Waiting& waiting) {
+    if (std::exchange(told, true)) return;
+    say("waiting for " + describe(part.claim) +
+        (waiting.ahead > 0 ? " (" + std::to_string(waiting.ahead) + " ahead)" : ""));
+  });
+  Request request = request_for(part, info);
+  const std::string secret = new_secret();
+  if (!secret.empty()) request.info.token_sha256 = sha256_hex(secret);
+  auto acquired = seat->engine.acquire(request, rule);
+  if (!acquired) return fail(acquired.error());
+  switch (acquired->ending) {
+    case Ending::seated: break;
+    case Ending::impossible: return refuse_impossible(*acquired);
+    case Ending::busy: return refuse_busy(seat->engine.record());
+    case Ending::cancelled: release_all(); Signals::die_of(manners.ended_by());
+    case Ending::timed_out: gave_up = true; return exit_status::timed_out;
+  }
+  // The handlers speak of things that end here.
+  seat->engine.on_cancel({});
+  seat->engine.on_waiting({});
+  seat->acquired = std::move(*acquired);
+  if (!secret.empty()) seat->token = std::string(seat->engine.record().id.view()) + "." + secret;
+  seat->life = high_copy(seat->ledger.life_fd());
+  if (!seat->life.valid()) {
+    const Error none = sys_error(errno, "no descriptor left for the command's life");
+    (void)seat->engine.release();
+    return fail(none);
+  }
+  seats_.push_back(std::move(seat));
+  return std::nullopt;
+}
+
+std::optional<int> Place::take(const PartyInfo& info, bool& gave_up) {
+  gave_up = false;
+  for (const Part& part : split()) {
+    const auto failed = take_part(part, info, gave_up);
+    if (!failed) continue;
+    release_all();
+    return failed;
+  }
+  return std::nullopt;
+}
+
+void Place::release_all() {
+  for (const auto& seat : seats_) {
+    seat->life.reset();
+    (void)seat->engine.release();
+  }
+  seats_.clear();
+}
+
+int Place::tell_preview(const PartyInfo& info) {
+  std::string on;
+  for (const Part& part : split()) {
+    Seat seat(*pool_, -1);
+    const auto preview = seat.engine.preview(request_for(part, info));
+    if (!preview) return fail(preview.error());
+    if (preview->ending == Ending::impossible) return refuse_impossible(*preview);
+    if (preview->ending != Ending::seated) {
+      auto view = view_pool(*pool_, devices_);
+      if (!view) return fail(view.error());
+      std::string why;
+      for (const LeaseView* holder : rivals_in_the_way(*view, seat.engine.record()))
+        why += (why.empty() ? "held by " : ", ") + lease_name(*view, *holder);
+      if (why.empty()) why = "others stand before it in line";
+      return put("would wait for " + describe(part.claim) + ": " + why + "\n") ? exit_status::busy
+                                                                               : exit_status::unavailable;
+    }
+    for (const DeviceRef& granted : preview->devices)
+      for (const Device& d : devices_)
+        if (d.uuid == granted.uuid) on += (on.empty() ? " on GPU " : ", ") + std::to_string(d.index);
+  }
+  return put("would start now" + on + "\n") ? exit_status::ok : exit_status::unavailable;
+}
+
+LeaseEnvironment Place::environment() const {
+  LeaseEnvironment out;
+  out.id = seats_.front()->engine.record().id.view();
+  out.pool = pool_->path();
+  out.life_fd = seats_.front()->life.get();
+  for (const auto& seat : seats_) {
+    if (!seat->token.empty()) out.tokens += (out.tokens.empty() ? "" : ":") + seat->token;
+    for (const DeviceRef& granted : seat->acquired.devices)
+      for (const Device& d : devices_)
+        if (d.uuid == granted.uuid) out.devices.push_back(d);
+  }
+  if (!inherited_tokens_.empty()) out.tokens += ":" + inherited_tokens_;
+  out.visible_by_uuid = options_.visible_by_uuid;
+  out.threads = thread_cap(options_);
+  return out;
+}
+
+}  // namespace berth

@@ -1,0 +1,90 @@
+// Place: what `run` and `hold` have in common: from the words of a claim to a seat in the pool.
+//
+// A claim made inside another lease is served out of that lease as far as that has what is asked;
+// what it lacks is queued at the top, as a second lease. So a place can be more than one seat.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/own_fd.h"
+#include "cli/options.h"
+#include "engine/engine.h"
+#include "ledger/local_ledger.h"
+#include "run/environment.h"
+#include "run/supervisor.h"
+
+namespace berth {
+
+// One lease of ours.
+struct Seat {
+  Seat(LocalPool& pool, int cancel_fd);
+  LocalLedger ledger;
+  Engine engine;
+  Acquired acquired;
+  std::string token;  // "ID.SECRET": who can say it is inside
+  OwnFd life;         // the copy that the command inherits, on a high number
+};
+
+class Place {
+ public:
+  explicit Place(RunOptions options) : options_(std::move(options)) {}
+
+  // Looks at devices, pool and the leases around us. A value is the exit status of a failure, said.
+  [[nodiscard]] std::optional<int> prepare();
+  // Waits for all of it. A value is the exit status of a failure, said; nothing is held then.
+  // `gave_up` is set where that was a --timeout, of which nothing is said yet.
+  [[nodiscard]] std::optional<int> take(const PartyInfo& info, bool& gave_up);
+  // Says what take() would come to now: exit status 0, 75 or 3.
+  [[nodiscard]] int tell_preview(const PartyInfo& info);
+
+  [[nodiscard]] const RunOptions& options() const { return options_; }
+  [[nodiscard]] LocalPool& pool() { return *pool_; }
+  [[nodiscard]] const Signals& signals() const { return *signals_; }
+  [[nodiscard]] const rlimit& descriptor_limit() const { return descriptor_limit_; }
+  [[nodiscard]] std::vector<std::unique_ptr<Seat>>& seats() { return seats_; }
+  // What a command finds in its environment. Requires take().
+  [[nodiscard]] LeaseEnvironment environment() const;
+  void release_all();
+
+ private:
+  // A part of the claim and the lease that serves it; none: the pool.
+  struct Part {
+    Claim claim;
+    std::optional<PartyId> parent;
+  };
+  // A lease around us: proved by its token.
+  struct Around {
+    PartyId id;
+    Claim claim;
+    std::vector<DeviceRef> devices;  // granted, with what it may use of each
+  };
+
+  Result<> find_devices();
+  void find_leases_around();
+  std::vector<Part> split() const;
+  std::optional<int> take_part(const Part& part, const PartyInfo& info, bool& gave_up);
+  Request request_for(const Part& part, const PartyInfo& info) const;
+  int refuse_busy(const Record& record);
+
+  RunOptions options_;
+  rlimit descriptor_limit_{};
+  std::vector<Device> devices_;
+  std::vector<DeviceRef> eligible_;
+  std::optional<LocalPool> pool_;
+  std::optional<Signals> signals_;
+  std::vector<Around> around_;    // innermost first
+  std::string inherited_tokens_;  // those of BERTH_LEASE that proved true
+  int64_t deadline_us_ = -1;
+  std::vector<std::unique_ptr<Seat>> seats_;
+};
+
+// The environment of this process as "NAME=value".
+[[nodiscard]] std::vector<std::string> own_environment();
+[[nodiscard]] std::optional<int64_t> thread_cap(const RunOptions& options);
+
+}  // namespace berth
