@@ -1,58 +1,93 @@
-# The front door. CMake does the work; its presets are release, dev, asan and tsan.
+# The front door: `make help` lists what can be asked for. CMake and its presets do the work; this
+# file says in which order, and lets scripts/bootstrap.sh install what a bare machine lacks.
+#
+# Variables: PREFIX, DESTDIR (install), CXX, CXXFLAGS (first configuration), JOBS (of a build),
+# TEST_JOBS, CTEST (more words for ctest: make test CTEST='-R Plan'), SECONDS (soak).
+
 PREFIX ?= /usr/local
 DESTDIR ?=
-SECONDS ?= 600
-JOBS ?= $(shell nproc)
+JOBS ?=
+TEST_JOBS ?= 2
+CTEST ?=
+SECONDS ?= 60
+BOOTSTRAP ?= scripts/bootstrap.sh
 
-.PHONY: all demo test check bench soak model install uninstall clean help
+CONFIGURE = cmake --log-level=WARNING --preset
+NINJA = cmake --build $(1) $(if $(JOBS),-j $(JOBS)) --target
+TEST = ctest -j $(TEST_JOBS) --preset
+SOURCES = find src include tests bench -name '*.h' -o -name '*.hpp' -o -name '*.cc'
+BERTH = '$(CURDIR)/build/berth'
 
-all:
-	@scripts/bootstrap.sh build
-	@cmake --preset release -DBERTH_TESTS=OFF >/dev/null
-	@cmake --build --preset release -j $(JOBS)
+.PHONY: all demo test check format-check tidy asan tsan bench soak model install uninstall clean help
+.DEFAULT_GOAL := all
 
-demo: all
+all: ## build build/berth and build/libberth.so (the default)
+	@$(BOOTSTRAP) build
+	@$(MAKE) --no-print-directory build/build.ninja
+	@$(call NINJA,build) berth libberth
+
+# ninja sees to it that cmake runs again when CMakeLists.txt has changed, but does not know the presets.
+# A build directory that was copied or moved from elsewhere is started afresh.
+build/build.ninja: CMakePresets.json
+	@grep -qsxF 'CMAKE_HOME_DIRECTORY:INTERNAL=$(CURDIR)' build/CMakeCache.txt || rm -f build/CMakeCache.txt
+	@$(CONFIGURE) release
+	@touch $@
+
+demo: all ## build, and watch berth at work on simulated GPUs
 	@build/berth demo
 
-test:
-	@scripts/bootstrap.sh test
-	@cmake --preset release -DBERTH_TESTS=ON >/dev/null
-	@cmake --build --preset release -j $(JOBS)
-	@ctest --preset release
+test: ## build and run every test
+	@$(BOOTSTRAP) test
+	@$(MAKE) --no-print-directory build/build.ninja
+	@$(CONFIGURE) release -DBERTH_TESTS=ON
+	@$(call NINJA,build) all
+	@$(TEST) release $(CTEST)
 
-check:
-	@scripts/bootstrap.sh check
-	clang-format --dry-run -Werror $$(find src bench -name '*.cc' -o -name '*.h')
-	@for p in asan tsan; do cmake --preset $$p >/dev/null && cmake --build --preset $$p -j $(JOBS) && ctest --preset $$p || exit 1; done
-	@cmake --preset dev >/dev/null
-	find src -name '*.cc' ! -name '*_test.cc' ! -name 'sim_*' | xargs -P $(JOBS) -n 4 clang-tidy -p build/dev --quiet
+check: format-check tidy asan tsan ## what a change should pass: format, clang-tidy, sanitizers
 
-bench: all
-	@cmake --build --preset release --target bench_programs -j $(JOBS)
-	@bench/run.sh
+format-check:
+	@$(BOOTSTRAP) check
+	$(SOURCES) | xargs -r clang-format --dry-run -Werror
 
-soak: all
-	@SECONDS=$(SECONDS) BERTH=build/berth python3 tests/soak.py
+tidy:
+	@$(BOOTSTRAP) check
+	@$(CONFIGURE) dev
+	run-clang-tidy -quiet -j $(or $(JOBS),$(shell nproc)) -p build/dev '$(CURDIR)/src/.*(?<!_test)\.cc$$'
 
-model:
-	@scripts/bootstrap.sh model
+# The thread sanitizer of g++ 12 cannot live with the widest address randomisation of newer kernels.
+asan tsan:
+	@$(BOOTSTRAP) check
+	@$(CONFIGURE) $@
+	@$(call NINJA,build/$@) all
+	@$(if $(filter tsan,$@),setarch -R) $(TEST) $@ $(CTEST)
+
+bench: ## measure, each figure beside something to compare it with
+	@$(BOOTSTRAP) bench
+	@$(MAKE) --no-print-directory all
+	@$(call NINJA,build) bench
+	@BERTH=$(BERTH) bash bench/run.sh
+
+soak: all ## crash and contend at random for SECONDS (60)
+	@$(BOOTSTRAP) test
+	@env SECONDS='$(SECONDS)' BERTH=$(BERTH) python3 tests/soak.py
+
+model: ## check the model of the wake-ups with spin
+	@$(BOOTSTRAP) model
 	@docs/model/run.sh
 
-install: all
-	@cmake --install build --prefix "$(DESTDIR)$(PREFIX)"
+install: all ## install below PREFIX (/usr/local), for packagers below DESTDIR
+	@DESTDIR='$(DESTDIR)' cmake --install build --prefix '$(PREFIX)'
+	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig || true; fi
 
-uninstall:
-	@xargs -r rm -fv < build/install_manifest.txt
+INSTALLED = bin/berth lib/libberth.so lib/libberth.so.0 lib/libberth.so.0.1.0 include/berth share/doc/berth \
+  share/man/man1/berth.1
 
-clean:
-	rm -rf build
+uninstall: ## take away what install put there
+	@cd '$(DESTDIR)$(PREFIX)' && rm -rf $(INSTALLED)
+	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig || true; fi
 
-help:
-	@echo "make          build/berth and build/libberth.so"
-	@echo "make demo     builds, and shows what berth does"
-	@echo "make test     builds, and runs the tests"
-	@echo "make check    format, sanitizers, clang-tidy"
-	@echo "make bench    figures, each beside something to compare with"
-	@echo "make soak     kills and stops for SECONDS=600"
-	@echo "make model    the model of the wake-ups, in spin"
-	@echo "make install  PREFIX=/usr/local DESTDIR="
+clean: ## remove build/
+	@rm -rf build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

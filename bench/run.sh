@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 echo "# $(date -u +%F), Linux $(uname -r), $(nproc) processors, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
-build/engine_bench
+build/bench/engine_bench
 python3 bench/start.py
 python3 bench/waiters.py

@@ -1,33 +1,64 @@
-#!/usr/bin/env bash
-# Installs what a fresh Debian 12 lacks for one of: build, test, check, model. Costs one dpkg-query where
-# nothing is missing.
-set -euo pipefail
+#!/bin/sh
+# Sees to it that what a make target needs is there: bootstrap.sh build | test | check | bench | model
+#
+# What is there already is never touched and costs no process at all: a tool is looked for on the
+# PATH, a library by its header. Only what is missing is installed, with apt-get, as root or through
+# sudo. Anywhere else it says in one line what to install.
+set -u
 
-packages="g++ cmake ninja-build nlohmann-json3-dev"
-case "${1:-build}" in
-  build) ;;
-  test) packages+=" libgtest-dev librapidcheck-dev python3 strace util-linux procps xz-utils" ;;
-  check) packages+=" libgtest-dev librapidcheck-dev python3 clang clang-tidy clang-format" ;;
-  model) packages="spin gcc libc6-dev" ;;
-  *) echo "bootstrap: build, test, check or model, not $1" >&2; exit 2 ;;
+# Package and what shows that it is there: a command, or a header (looked for where compilers look).
+build='make:make g++:c++ cmake:cmake ninja-build:ninja nlohmann-json3-dev:nlohmann/json.hpp'
+test='libgtest-dev:gtest/gtest.h librapidcheck-dev:rapidcheck.h python3:python3 strace:strace
+  util-linux:setsid procps:ps xz-utils:xz'
+check='clang:clang++ clang-tidy:clang-tidy clang-format:clang-format'
+
+case ${1-} in
+  build) wanted=$build ;;
+  test) wanted="$build $test" ;;
+  check) wanted="$build $test $check" ;;
+  bench) wanted="$build python3:python3" ;;
+  model) wanted='spin:spin gcc:gcc' ;;
+  *) echo "usage: ${0##*/} build|test|check|bench|model" >&2; exit 2 ;;
 esac
 
-command -v dpkg-query >/dev/null || { echo "bootstrap: this is no Debian; see scripts/bootstrap.sh for what is needed" >&2; exit 0; }
-# shellcheck disable=SC2086
-installed=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $packages 2>/dev/null || true)"
-missing=""
-for p in $packages; do
-  [[ $installed == *" installed:$p "* ]] || missing+=" $p"
+there() {
+  case $1 in
+    *.h | *.hpp)
+      IFS=:
+      for folder in ${CPLUS_INCLUDE_PATH-} ${CPATH-} /usr/local/include /usr/include; do
+        [ -e "$folder/$1" ] && { unset IFS; return 0; }
+      done
+      unset IFS
+      return 1 ;;
+    *) command -v "$1" >/dev/null 2>&1 ;;
+  esac
+}
+
+missing=
+for item in $wanted; do
+  there "${item#*:}" || missing="$missing ${item%%:*}"
 done
 [ -n "$missing" ] || exit 0
 
-sudo=""
-if [ "$(id -u)" -ne 0 ]; then
-  sudo=$(command -v sudo || true)
-  [ -n "$sudo" ] || { echo "bootstrap: missing, and only root can install:$missing" >&2; exit 1; }
+fail() {
+  echo "berth: missing:$missing ($1)" >&2
+  exit 1
+}
+
+command -v apt-get >/dev/null 2>&1 || fail "there is no apt-get here: install what your system calls these"
+as_root=
+if [ "$(id -u)" != 0 ]; then
+  command -v sudo >/dev/null 2>&1 || fail "as root: apt-get install$missing"
+  as_root=sudo
+  [ -t 0 ] || as_root='sudo -n'
 fi
-echo "bootstrap: installing$missing"
-export DEBIAN_FRONTEND=noninteractive
-$sudo apt-get update -qq
-# shellcheck disable=SC2086
-$sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+
+apt() { $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 "$@" >&2; }
+# Unquoted on purpose below: a list of words.
+install() { apt install --no-install-recommends $missing; }
+update() { apt update; }
+
+echo "berth: installing$missing" >&2
+# A machine that has never fetched its package lists fails at once; one whose lists are old, at the
+# download. Both are cured by fetching them.
+install || { update && install; } || fail "apt-get could not install them; see above"

@@ -9,6 +9,8 @@ namespace berth {
 using Words = std::vector<std::string>;
 
 int run_command(const Words& words);
+int hold_command(const Words& words);
+int doctor_command(const Words& words);
 int status_command(const Words& words);
 int set_command(const Words& words);
 int unset_command(const Words& words);

@@ -20,7 +20,9 @@ struct Verb {
   int (*run)(const Words&);
 };
 
-constexpr std::array<Verb, 5> verbs{{{"run", run_command},
+constexpr std::array<Verb, 7> verbs{{{"run", run_command},
+                                     {"hold", hold_command},
+                                     {"doctor", doctor_command},
                                      {"status", status_command},
                                      {"set", set_command},
                                      {"unset", unset_command},

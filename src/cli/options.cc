@@ -41,9 +41,13 @@ enum Option : int {
   opt_nice,
   opt_idle_io,
   opt_visible,
+  opt_for,
+  opt_ttl,
+  opt_print,
 };
 
-constexpr std::array<option, 28> run_options{{
+// What both verbs understand; see only_for() for what one of them alone does.
+constexpr std::array<option, 31> place_options{{
     {"gpus", required_argument, nullptr, opt_gpus},
     {"vram", required_argument, nullptr, opt_vram},
     {"compute", required_argument, nullptr, opt_compute},
@@ -70,6 +74,9 @@ constexpr std::array<option, 28> run_options{{
     {"nice", required_argument, nullptr, opt_nice},
     {"idle-io", no_argument, nullptr, opt_idle_io},
     {"visible", required_argument, nullptr, opt_visible},
+    {"for", required_argument, nullptr, opt_for},
+    {"ttl", required_argument, nullptr, opt_ttl},
+    {"print", required_argument, nullptr, opt_print},
     {"help", no_argument, nullptr, opt_help},
     {nullptr, 0, nullptr, 0},
 }};
@@ -105,6 +112,25 @@ Result<int64_t> duration_of(const std::string& option, const std::string& text) 
   const auto ms = parse_duration_ms(text);
   if (ms) return *ms;
   return usage(option + " " + printable(text) + " is not a duration like 90s, 5m or 1h30m");
+}
+
+// The verb that a word belongs to alone; nullopt: to both.
+std::optional<PlaceVerb> only_for(int code) {
+  switch (code) {
+    case opt_for:
+    case opt_ttl:
+    case opt_print: return PlaceVerb::hold;
+    case opt_dry_run:
+    case opt_on_timeout:
+    case opt_threads:
+    case opt_limit:
+    case opt_grace:
+    case opt_until:
+    case opt_exec:
+    case opt_nice:
+    case opt_idle_io: return PlaceVerb::run;
+    default: return std::nullopt;
+  }
 }
 
 class RunReader {
@@ -149,6 +175,9 @@ class RunReader {
       case opt_on_timeout: return choice("--on-timeout", value, "fail", "run", o.run_after_timeout);
       case opt_until: return choice("--until", value, "tree", "command", o.until_command);
       case opt_visible: return choice("--visible", value, "index", "uuid", o.visible_by_uuid);
+      case opt_for: return number("--for", value, [&](int64_t n) { o.for_pid = n; }, 1, int64_t{1} << 22);
+      case opt_ttl: return duration("--ttl", value, [&](int64_t ms) { o.ttl_ms = ms; });
+      case opt_print: return print(value);
       default: return usage("unknown option");
     }
   }
@@ -217,6 +246,14 @@ class RunReader {
     out_.nice = static_cast<int>(*value);
     return success();
   }
+  Result<> print(const std::string& text) {
+    using Print = RunOptions::Print;
+    if (text == "id") return out_.print = Print::id, success();
+    if (text == "env") return out_.print = Print::env, success();
+    if (text == "uuid") return out_.print = Print::uuid, success();
+    if (text == "index") return out_.print = Print::index, success();
+    return usage("--print " + printable(text) + " is none of id, env, uuid and index");
+  }
   Result<> priority(const std::string& text) {
     const auto value = parse_signed(text);
     if (!value || *value < -max_priority_magnitude || *value > max_priority_magnitude)
@@ -234,7 +271,7 @@ class RunReader {
 
 std::vector<std::string> option_names() {
   std::vector<std::string> names;
-  for (const option& o : run_options)
+  for (const option& o : place_options)
     if (o.name != nullptr) names.push_back(std::string("--") + o.name);
   return names;
 }
@@ -292,7 +329,9 @@ std::vector<bool> visible(const std::string& inherited, const std::vector<Device
 
 }  // namespace
 
-Result<RunOptions> parse_run(const std::vector<std::string>& words) {
+namespace {
+
+Result<RunOptions> parse_place(const std::vector<std::string>& words, PlaceVerb verb) {
   // getopt wants a mutable argv with the program's name in front; "+" stops it at the first word
   // that is no option, ":" leaves the talking to us.
   std::vector<std::string> copy{"berth run"};
@@ -306,16 +345,32 @@ Result<RunOptions> parse_run(const std::vector<std::string>& words) {
   optind = 0;
   for (;;) {
     const int at = optind == 0 ? 1 : optind;
-    const int code = getopt_long(argc, argv.data(), "+:g:r:p:l:h", run_options.data(), nullptr);
+    const int code = getopt_long(argc, argv.data(), "+:g:r:p:l:h", place_options.data(), nullptr);
     if (code == -1) break;
     const std::string word = copy[static_cast<size_t>(std::min(at, argc - 1))];
     if (code == '?' || code == ':') return explain_bad_option(code, word);
+    if (const auto belongs = only_for(code); belongs && *belongs != verb)
+      return usage(printable(word) + " is an option of " + (verb == PlaceVerb::run ? "hold" : "run"));
     if (auto took = reader.take(code, optarg == nullptr ? "" : optarg); !took) return took.error();
   }
   auto out = reader.finish();
   if (!out) return out;
   out->command.assign(words.begin() + (optind - 1), words.end());
-  if (out->command.empty() && !out->help) return usage("there is no command to run");
+  return out;
+}
+
+}  // namespace
+
+Result<RunOptions> parse_run(const std::vector<std::string>& words) {
+  auto out = parse_place(words, PlaceVerb::run);
+  if (out.ok() && out->command.empty() && !out->help) return usage("there is no command to run");
+  return out;
+}
+
+Result<RunOptions> parse_hold(const std::vector<std::string>& words) {
+  auto out = parse_place(words, PlaceVerb::hold);
+  if (out.ok() && !out->command.empty())
+    return usage("hold runs nothing, so " + printable(out->command.front()) + " is one word too many; berth run does");
   return out;
 }
 

@@ -35,11 +35,20 @@ struct RunOptions {
   bool idle_io = false;
   bool visible_by_uuid = false;
   std::vector<std::string> command;
+  // hold only
+  enum class Print { id, env, uuid, index };
+  Print print = Print::id;
+  std::optional<int64_t> for_pid;
+  std::optional<int64_t> ttl_ms;
 };
+
+enum class PlaceVerb { run, hold };
 
 // Reads `words` (without "berth" and "run"). Options end at the first word that is none, or at the
 // first "--", which is dropped; everything after that is the command's, to the byte.
 [[nodiscard]] Result<RunOptions> parse_run(const std::vector<std::string>& words);
+// The same for `hold`, which has no command.
+[[nodiscard]] Result<RunOptions> parse_hold(const std::vector<std::string>& words);
 
 // "cpu=12" as `berth set` takes it: ram as a SIZE, policy.age as a DUR, all else a count.
 [[nodiscard]] Result<NamedAmount> parse_setting(const std::string& word, bool zero_allowed);

@@ -449,6 +449,12 @@ Result<bool> Engine::release(const std::function<bool()>& still_used) {
   return true;
 }
 
+Result<bool> Engine::still_ours() {
+  auto snapshot = ledger_.read();
+  if (!snapshot) return snapshot.error();
+  return snapshot->find(record_.id) >= 0;
+}
+
 Result<> Engine::shift(PartyState state) {
   const auto locked = ledger_.lock(-1);
   if (!locked) return locked.error();

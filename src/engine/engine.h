@@ -91,6 +91,9 @@ class Engine {
 
   // Changes capacities and policy and wakes whom it helps. `edit` is given the config as it stands.
   [[nodiscard]] Result<> configure(const std::function<Result<>(PoolConfig&)>& edit);
+  // Whether our record still stands. False once somebody released it.
+  [[nodiscard]] Result<bool> still_ours();
+
   // Ends another party's lease: wakes whom it helps, removes the record and rings the party itself.
   // Its job runs on. `not_found`, `not_yours`.
   [[nodiscard]] Result<> evict(const PartyId& id);

@@ -35,6 +35,10 @@ class LocalLedger final : public Ledger {
   // The descriptor that keeps the party alive; -1 before enter(). Whoever inherits a copy keeps the
   // place. Owned by this object.
   [[nodiscard]] int life_fd() const { return life_.get(); }
+  // Every descriptor this object needs, for who closes all others. The pool's own is not among them.
+  [[nodiscard]] std::vector<int> descriptors() const {
+    return {own_dir_.get(), life_.get(), bell_.get(), spare_.get()};
+  }
   // Reads the bell empty, for an owner that sleeps elsewhere than in wait().
   void quiet_bell() { (void)drain_bell(); }
   // Readable when the party was rung. Owned by this object.
