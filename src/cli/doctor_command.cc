@@ -6,10 +6,11 @@
 
 #include <array>
 #include <cstdlib>
-#include <fstream>
+#include <cstdio>
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/container.h"
 #include "cli/exit_status.h"
 #include "cli/pool_access.h"
 #include "cli/say.h"
@@ -40,21 +41,6 @@ class Findings {
 bool exists(const char* path) {
   struct stat st {};
   return ::lstat(path, &st) == 0;
-}
-
-bool in_container() {
-  if (exists("/.dockerenv") || exists("/run/.containerenv")) return true;
-  std::ifstream cgroup("/proc/1/cgroup");
-  for (std::string line; std::getline(cgroup, line);)
-    if (line.find("docker") != std::string::npos || line.find("kubepods") != std::string::npos) return true;
-  return false;
-}
-
-// A mount of its own means that the host's pool was put there.
-bool is_mount_point(const std::string& path) {
-  struct stat here {};
-  struct stat above {};
-  return ::stat(path.c_str(), &here) == 0 && ::stat((path + "/..").c_str(), &above) == 0 && here.st_dev != above.st_dev;
 }
 
 void look_at_place(Findings& out, const std::string& path) {

@@ -12,6 +12,7 @@
 #include "base/sha256.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "cli/container.h"
 #include "cli/exit_status.h"
 #include "cli/pool_access.h"
 #include "cli/say.h"
@@ -149,6 +150,9 @@ std::optional<int> Place::prepare() {
   if (auto share = check_own_share(options_.claim); !share) return fail(share.error());
   auto pool = open_pool(LocalPool::IfMissing::create);
   if (!pool) return fail(pool.error());
+  if (options_.claim.gpu.count > 0) {
+    if (auto shared = check_pool_is_shared(pool->path()); !shared) return fail(shared.error());
+  }
   pool_.emplace(std::move(*pool));
   auto signals = Signals::take();
   if (!signals) return fail(signals.error());
