@@ -96,14 +96,21 @@ bool reap_child(pid_t pid, int& status) {
     if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WSTOPPED | WNOHANG) != 0) return errno == ECHILD;
     if (info.si_pid == 0) return false;
     if (info.si_code == CLD_STOPPED) {
-      // As the command, so we: the shell that waits for us has to see it.
-      ::kill(::getpid(), SIGSTOP);
+      // As the command, so we: the shell that waits for us has to see it. Not for a bare SIGSTOP: who
+      // sends that to the command will continue the command, and not us.
+      if (info.si_status != SIGSTOP) ::kill(::getpid(), SIGSTOP);
       continue;
     }
     status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
     return true;
   }
   return false;
+}
+
+// A shell's fg continues the whole group: then the command has it already.
+bool already_continued(pid_t pid) {
+  siginfo_t info{};
+  return ::waitid(P_PID, static_cast<id_t>(pid), &info, WCONTINUED | WNOHANG) == 0 && info.si_pid == pid;
 }
 
 // What came from the terminal's driver went to the whole foreground group: the command has it.
@@ -185,7 +192,7 @@ Result<Finished> supervise(const Command& command, const Signals& signals, const
       const int signal = static_cast<int>(info.ssi_signo);
       if (signal == SIGCHLD) {
         if (reap_child(pid, finished.status)) return finished;
-      } else if (!came_from_terminal(info)) {
+      } else if (!came_from_terminal(info) && !(signal == SIGCONT && already_continued(pid))) {
         ::kill(pid, signal);
       }
     }

@@ -1,0 +1,204 @@
+"""berth run in a real terminal: as if it were not there."""
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+import fcntl
+
+from berthtest import Pool, berth, check, fail, kill, main
+
+# Counts what it receives, and says so when it is told to end.
+COUNTER = r'''
+import os, signal, sys
+counts = {}
+def note(number, frame):
+    counts[number] = counts.get(number, 0) + 1
+    size = os.get_terminal_size(0)
+    os.write(1, ("<%s %d %dx%d>" % (signal.Signals(number).name, counts[number], size.columns, size.lines)).encode())
+for number in (signal.SIGINT, signal.SIGWINCH, signal.SIGCONT, signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, note)
+os.write(1, b"<ready>")
+while True:
+    try:
+        line = sys.stdin.readline()
+    except (InterruptedError, OSError):
+        continue
+    if line.strip() == "end":
+        sys.exit(7)
+    os.write(1, ("<read %s>" % line.strip()).encode())
+'''
+
+
+class Terminal:
+    """A shell with job control in a pseudo-terminal, and what it shows."""
+
+    def __init__(self, pool, argv):
+        self.shown = b""
+        self.read_to = 0
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update(pool.env)
+            os.environ["PS1"] = "$ "
+            os.execvp(argv[0], argv)
+
+    def send(self, data):
+        os.write(self.fd, data)
+
+    def expect(self, wanted, timeout=10):
+        """Waits until `wanted` shows after what was expected before."""
+        end = time.monotonic() + timeout
+        wanted = wanted.encode()
+        while True:
+            at = self.shown.find(wanted, self.read_to)
+            if at >= 0:
+                self.read_to = at + len(wanted)
+                return
+            left = end - time.monotonic()
+            if left <= 0:
+                fail(f"{wanted!r} does not show; the screen: {self.shown[-2000:]!r}")
+            if select.select([self.fd], [], [], left)[0]:
+                try:
+                    self.shown += os.read(self.fd, 65536)
+                except OSError:
+                    fail(f"the terminal closed before {wanted!r}: {self.shown[-2000:]!r}")
+
+    def resize(self, lines, columns):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def close(self):
+        os.close(self.fd)
+        kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+def bash(pool):
+    terminal = Terminal(pool, ["bash", "--norc", "--noprofile", "-i"])
+    terminal.expect("$ ")
+    return terminal
+
+
+def counted(pool, scratch="/tmp"):
+    path = os.path.join(pool.path + ".counter.py")
+    with open(path, "w") as f:
+        f.write(COUNTER)
+    return f"{berth()} run -r slot=1 -- {sys.executable} -u {path}"
+
+
+def test_ctrl_c_reaches_the_command_once_and_berth_stays():
+    with Pool(slot=1) as pool:
+        terminal = bash(pool)
+        terminal.send(counted(pool).encode() + b"\n")
+        terminal.expect("<ready>")
+        for i in (1, 2, 3):
+            terminal.send(b"\x03")
+            terminal.expect(f"<SIGINT {i} ")
+        terminal.send(b"end\n")
+        terminal.expect("$ ")
+        terminal.send(b"echo status=$?\n")
+        terminal.expect("status=7")
+        check(b"SIGINT 4" not in terminal.shown, "Ctrl-C came twice")
+        terminal.close()
+
+
+def test_ctrl_z_and_fg():
+    with Pool(slot=1) as pool:
+        terminal = bash(pool)
+        terminal.send(counted(pool).encode() + b"\n")
+        terminal.expect("<ready>")
+        for i in (1, 2):
+            terminal.send(b"\x1a")
+            terminal.expect("Stopped")
+            terminal.expect("$ ")
+            check(len(pool.status()["leases"]) == 1, "a stopped holder holds")
+            terminal.send(b"fg\n")
+            terminal.expect(f"<SIGCONT {i} ")
+            terminal.send(b"hello\n")
+            terminal.expect("<read hello>")
+        check(b"SIGCONT 3" not in terminal.shown, "CONT came twice")
+        terminal.send(b"end\n")
+        terminal.expect("$ ")
+        terminal.close()
+
+
+def test_background_and_foreground():
+    with Pool(slot=1) as pool:
+        terminal = bash(pool)
+        terminal.send(counted(pool).encode() + b" &\n")
+        terminal.expect("<ready>")
+        # It reads from the terminal in the background and is stopped for it, as without berth.
+        terminal.send(b"\n")
+        terminal.expect("Stopped")
+        terminal.send(b"fg\n")
+        terminal.expect("<SIGCONT 1 ")
+        terminal.send(b"end\n")
+        terminal.expect("$ ")
+        terminal.close()
+
+
+def test_resize_is_seen_by_the_command():
+    with Pool(slot=1) as pool:
+        terminal = bash(pool)
+        terminal.send(counted(pool).encode() + b"\n")
+        terminal.expect("<ready>")
+        terminal.resize(31, 97)
+        terminal.expect("<SIGWINCH 1 97x31>")
+        terminal.resize(32, 98)
+        terminal.expect("<SIGWINCH 2 98x32>")
+        terminal.send(b"end\n")
+        terminal.expect("$ ")
+        check(b"SIGWINCH 3" not in terminal.shown, "WINCH came twice")
+        terminal.close()
+
+
+def test_kill_reaches_the_command_once():
+    with Pool(slot=1) as pool:
+        terminal = bash(pool)
+        terminal.send(counted(pool).encode() + b"\n")
+        terminal.expect("<ready>")
+        wrapper = pool.status()["leases"][0]["pid"]
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGCONT):
+            kill(wrapper, number)
+            terminal.expect(f"<{number.name} 1 ")
+        terminal.send(b"end\n")
+        terminal.expect("$ ")
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGCONT):
+            check(f"{number.name} 2".encode() not in terminal.shown, f"{number.name} came twice")
+        terminal.close()
+
+
+def test_settings_of_the_terminal_are_the_same_afterwards():
+    with Pool(slot=1) as pool:
+        terminal = bash(pool)
+        terminal.send(b"stty -g; echo one\n")
+        terminal.expect("one\r\n")
+        before = terminal.shown.decode().split("echo one\r\n")[1].split("\r\n")[0]
+        terminal.send(f"{berth()} run -r slot=1 -- sh -c 'stty -g; echo two'\n".encode())
+        terminal.expect("two\r\n")
+        terminal.send(b"stty -g; echo three\n")
+        terminal.expect("three\r\n")
+        check(terminal.shown.decode().count(before) >= 3, f"{before!r} is not there three times: {terminal.shown!r}")
+        terminal.close()
+
+
+def test_ctrl_c_while_waiting_ends_berth_and_leaves_nothing():
+    with Pool(slot=1) as pool:
+        holder = pool.spawn("run", "-r", "slot=1", "--", "sleep", "60")
+        pool.wait_for(held=1)
+        terminal = bash(pool)
+        terminal.send(f"{berth()} run -r slot=1 -- true\n".encode())
+        pool.wait_for(waiting=1)
+        terminal.send(b"\x03")
+        terminal.expect("$ ")
+        pool.wait_for(waiting=0)
+        terminal.send(b"echo status=$?\n")
+        terminal.expect("status=130")
+        terminal.close()
+        kill(holder.pid, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main([value for name, value in list(globals().items()) if name.startswith("test_")])
