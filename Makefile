@@ -9,7 +9,7 @@ DESTDIR ?=
 JOBS ?=
 TEST_JOBS ?= 2
 CTEST ?=
-SECONDS ?= 60
+SECONDS ?= 600
 BOOTSTRAP ?= scripts/bootstrap.sh
 
 CONFIGURE = cmake --log-level=WARNING --preset
@@ -58,7 +58,7 @@ tidy:
 asan tsan:
 	@$(BOOTSTRAP) check
 	@$(CONFIGURE) $@
-	@$(call NINJA,build/$@) all
+	@$(call NINJA,build/$@) berth_unit_tests
 	@$(if $(filter tsan,$@),setarch -R) $(TEST) $@ $(CTEST)
 
 bench: ## measure, each figure beside something to compare it with
@@ -67,7 +67,7 @@ bench: ## measure, each figure beside something to compare it with
 	@$(call NINJA,build) bench
 	@BERTH=$(BERTH) bash bench/run.sh
 
-soak: all ## crash and contend at random for SECONDS (60)
+soak: all ## crash and contend at random for SECONDS (600)
 	@$(BOOTSTRAP) test
 	@env SECONDS='$(SECONDS)' BERTH=$(BERTH) python3 tests/soak.py
 
@@ -83,7 +83,7 @@ INSTALLED = bin/berth lib/libberth.so lib/libberth.so.0 lib/libberth.so.0.1.0 in
   share/man/man1/berth.1
 
 uninstall: ## take away what install put there
-	@cd '$(DESTDIR)$(PREFIX)' && rm -rf $(INSTALLED)
+	@cd '$(DESTDIR)$(PREFIX)/' && rm -rf $(INSTALLED)
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig || true; fi
 
 clean: ## remove build/

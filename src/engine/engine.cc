@@ -142,10 +142,13 @@ void Engine::settle(Look& look) {
     look.plan = plan(look.snapshot, either(look.dead, look.silent));
     look.look_again_us = -1;
     look.contending_ahead = 0;
-    if (look.verdict() != Verdict::wait) return;
+    if (look.verdict() != Verdict::wait) {
+      (void)ledger_.watch(look.snapshot, {});  // a dead one among them would keep us awake
+      return;
+    }
     const Watch watched = watch(look.snapshot, look.plan, look.self);
     look.contending_ahead = static_cast<int>(watched.ahead.size());
-    bool changed = std::exchange(deep_, false) && look_deeply(look, watched.ahead);
+    bool changed = std::exchange(deep_, false) && look_deeply(look, watched);
     for (const int index : ledger_.watch(look.snapshot, watched.parties)) changed |= bury(look, index);
     if (!changed) changed = supervise(look, watched.entitled);
     if (!changed) return;
@@ -154,10 +157,10 @@ void Engine::settle(Look& look) {
 
 // A safety tick that looks no further than the watch set sees what it saw: if everybody it watches is
 // stopped, none of them tells of the death of what they watched. So a tick asks about all of them.
-bool Engine::look_deeply(Look& look, const std::vector<int>& ahead) {
+bool Engine::look_deeply(Look& look, const Watch& watched) {
   bool changed = false;
-  std::vector<int> all = holders_against(look.snapshot, look.self);
-  all.insert(all.end(), ahead.begin(), ahead.end());
+  std::vector<int> all = watched.holders;
+  all.insert(all.end(), watched.ahead.begin(), watched.ahead.end());
   for (const int index : all) {
     const auto i = static_cast<size_t>(index);
     if (!look.dead[i] && ledger_.life(look.snapshot.parties[i]) == Life::dead) changed |= bury(look, index);
@@ -179,7 +182,7 @@ bool Engine::supervise(Look& look, const std::vector<int>& entitled) {
     const auto known = patience_.find(party.id);
     const bool fresh = known == patience_.end() || now_us - known->second.last_look_us > stale_us;
     // Fewer unread than we left there, our own ring counted in: it has read its bell since.
-    if (fresh || ring.unread <= known->second.unread) {
+    if (fresh || (!ring.full && ring.unread <= known->second.unread)) {
       patience_[party.id] = {ring.unread, now_us, now_us};
     } else if (now_us - known->second.since_us >= answer_time_us) {
       known->second.last_look_us = now_us;
@@ -195,7 +198,8 @@ bool Engine::supervise(Look& look, const std::vector<int>& entitled) {
   return changed;
 }
 
-void Engine::ring_for(Look& look, std::vector<int> rings, const std::vector<int>& changed, bool self_gone) {
+void Engine::ring_for(Look& look, std::vector<int> rings, const Before& before, const std::vector<int>& changed,
+                      bool self_gone) {
   std::vector<bool> rung(look.snapshot.parties.size(), false);
   rung[static_cast<size_t>(look.self)] = true;
   std::vector<bool> gone = look.dead;
@@ -206,6 +210,8 @@ void Engine::ring_for(Look& look, std::vector<int> rings, const std::vector<int>
     const Plan after = plan(look.snapshot, gone);
     const std::vector<int> more = entitled_and_keepers(look.snapshot, after, changed, keepers);
     rings.insert(rings.end(), more.begin(), more.end());
+    const std::vector<int> inheriting = heirs(before.plan, before.chains, after);
+    rings.insert(rings.end(), inheriting.begin(), inheriting.end());
     bool again = false;
     for (const int index : rings) {
       const auto i = static_cast<size_t>(index);
@@ -231,20 +237,31 @@ Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
                              const std::function<Result<>()>& commit) {
   std::vector<int> changed = look.newly_dead;
   Party& self = look.snapshot.parties[static_cast<size_t>(look.self)];
+  const PartyState came_from = self.state;
   const bool self_changes = entered_ && (self_gone || self_after != self.state);
   if (self_changes) changed.push_back(look.self);
-  // A newcomer that sits down or stands in line takes nothing from anybody that he counted on.
+  // A newcomer that sits down takes nothing from anybody that he counted on.
   if (!changed.empty()) {
     std::vector<bool> gone_before(look.snapshot.parties.size(), false);
     if (!entered_) gone_before[static_cast<size_t>(look.self)] = true;
-    const Plan before = plan(look.snapshot, gone_before);
-    if (before.line.size() > (entered_ && self.state == PartyState::waiting ? 1U : 0U)) {
-      std::vector<int> rings = dependents(look.snapshot, before, changed);
+    Before before;
+    before.plan = plan(look.snapshot, gone_before);
+    if (before.plan.line.size() > (entered_ && self.state == PartyState::waiting ? 1U : 0U)) {
+      before.chains = sure_blockers(look.snapshot, before.plan);
+      std::vector<int> rings = dependents(look.snapshot, before.plan, before.chains, changed);
       if (self_after == PartyState::held && self.state != PartyState::held)
         look.snapshot.grant(static_cast<size_t>(look.self), look.plan.seat_of(look.self));
       self.state = self_after;
-      ring_for(look, std::move(rings), changed, self_gone);
+      ring_for(look, std::move(rings), before, changed, self_gone);
     }
+  }
+  // Who comes into the line ahead of others changes whom they are thought to watch.
+  const bool comes = self_after == PartyState::waiting && !self_gone && (!entered_ || came_from == PartyState::aside);
+  const bool last = !look.plan.line.empty() && look.plan.line.back() == look.self;
+  if (comes && !last) {
+    self.state = PartyState::waiting;
+    for (const int index : overtaken(look.snapshot, plan(look.snapshot, look.dead), look.self))
+      (void)ledger_.ring(look.snapshot.parties[static_cast<size_t>(index)]);
   }
   for (size_t i = 0; i < look.dead.size(); ++i) {
     const Party& party = look.snapshot.parties[i];
@@ -345,7 +362,7 @@ Result<Acquired> Engine::preview(const Request& request) {
   if (auto found = find_self(look); !found) return found.error();
   look.dead.assign(look.snapshot.parties.size(), false);
   look.plan = plan(look.snapshot);
-  if (look.verdict() == Verdict::wait && look_deeply(look, watch(look.snapshot, look.plan, look.self).ahead))
+  if (look.verdict() == Verdict::wait && look_deeply(look, watch(look.snapshot, look.plan, look.self)))
     look.plan = plan(look.snapshot, look.dead);
   Acquired out;
   out.ending = look.verdict() == Verdict::seat ? Ending::seated : Ending::busy;

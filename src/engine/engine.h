@@ -17,6 +17,7 @@
 #include "core/snapshot.h"
 #include "ledger/ledger.h"
 #include "sched/plan.h"
+#include "sched/watch.h"
 
 namespace berth {
 
@@ -123,13 +124,19 @@ class Engine {
   Result<Look> look();
   Result<> find_self(Look& look);
   void settle(Look& look);
-  bool look_deeply(Look& look, const std::vector<int>& ahead);
+  bool look_deeply(Look& look, const Watch& watched);
   bool supervise(Look& look, const std::vector<int>& entitled);
   bool bury(Look& look, int index);
   void sample_the_dead(Look& look);
   // Ring, then commit: `commit` makes the own change, after the dead are gone from the pool.
   Result<> change_pool(Look& look, PartyState self_after, bool self_gone, const std::function<Result<>()>& commit);
-  void ring_for(Look& look, std::vector<int> rings, const std::vector<int>& changed, bool self_gone);
+  // What the pool looked like to others before a change: whom they watch follows from it.
+  struct Before {
+    Plan plan;
+    Chains chains;
+  };
+  void ring_for(Look& look, std::vector<int> rings, const Before& before, const std::vector<int>& changed,
+                bool self_gone);
   Result<> sit_down(Look& look);
   Result<> stand_in_line(Look& look);
   void leave_the_line();

@@ -28,6 +28,7 @@ enum class LockOutcome { locked, timed_out, cancelled };
 
 struct Ring {
   bool answered = false;  // somebody holds the bell's reading end; if not, its owner is gone
+  bool full = false;      // nothing more goes in, which is rung all the same
   int unread = 0;         // rings in the bell that its owner has not read, this one included
 };
 

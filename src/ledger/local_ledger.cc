@@ -225,12 +225,18 @@ Ring LocalLedger::ring(const Party& party) {
   const OwnFd fd(open_in_pool(fifo_path(party, ".b"), O_WRONLY));
   // Gone, or nobody listens. Any other failure is ours, and says nothing of the other: it counts as
   // rung, and the watch sets and the safety ticks carry on.
-  if (!fd.valid()) return {errno != ENXIO && errno != ENOENT, 0};
-  Ring out{true, 0};
+  if (!fd.valid()) {
+    Ring unheard;
+    unheard.answered = errno != ENXIO && errno != ENOENT;
+    return unheard;
+  }
+  Ring out;
+  out.answered = true;
   constexpr int enough = 4096;
   int unread = 0;
   (void)::ioctl(fd.get(), FIONREAD, &unread);
-  if (unread < enough) {
+  out.full = unread >= enough;
+  if (!out.full) {
     const ssize_t wrote = retry_eintr([&] { return ::write(fd.get(), "!", 1); });
     if (wrote < 0 && errno == EPIPE) {
       // It closed just now. SIGPIPE is blocked here, and would stay pending.
@@ -239,7 +245,7 @@ Ring LocalLedger::ring(const Party& party) {
       sigaddset(&pipe_set, SIGPIPE);
       const timespec now{};
       ::sigtimedwait(&pipe_set, nullptr, &now);
-      return {false, 0};
+      return {};
     }
     ++unread;
     rang_ = true;

@@ -89,6 +89,13 @@ class TimeLimit {
   int signal_ = SIGTERM;
 };
 
+// Whether a shell in a terminal waits for us just now.
+bool in_foreground() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::tcgetpgrp(fd) == ::getpgrp()) return true;
+  return false;
+}
+
 // Takes what SIGCHLD announced. True once the command itself has ended.
 bool reap_child(pid_t pid, int& status) {
   for (int events = 0; events < 100; ++events) {
@@ -96,9 +103,9 @@ bool reap_child(pid_t pid, int& status) {
     if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WSTOPPED | WNOHANG) != 0) return errno == ECHILD;
     if (info.si_pid == 0) return false;
     if (info.si_code == CLD_STOPPED) {
-      // As the command, so we: the shell that waits for us has to see it. Not for a bare SIGSTOP: who
-      // sends that to the command will continue the command, and not us.
-      if (info.si_status != SIGSTOP) ::kill(::getpid(), SIGSTOP);
+      // As the command, so we: the shell that waits for us has to see it. But who sends a bare SIGSTOP to
+      // a command in the background will continue the command, and not us.
+      if (info.si_status != SIGSTOP || in_foreground()) ::kill(::getpid(), SIGSTOP);
       continue;
     }
     status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;

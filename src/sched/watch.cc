@@ -105,41 +105,84 @@ Chains sure_blockers(const Snapshot& snapshot, const Plan& plan) {
   return chains;
 }
 
+namespace {
+
+// The shape of everything that may keep self from its seat: its own, grown by that of everybody
+// ahead that contends with what has been gathered so far. Every round but the last adds a shape.
+Shape reach_of(const Snapshot& snapshot, const Plan& plan, int self) {
+  Shape reach = shape_of(snapshot, at(snapshot, self));
+  for (size_t round = 0; round <= plan.line.size(); ++round) {
+    Shape grown = reach;
+    for (const int other : plan.line) {
+      if (other == self) break;
+      if (verdict_of(plan, other) == Verdict::impossible) continue;
+      const Shape theirs = shape_of(snapshot, at(snapshot, other));
+      if (!shapes_contend(theirs, grown)) continue;
+      grown.counters |= theirs.counters;
+      grown.gpu = grown.gpu || theirs.gpu;
+      grown.devices |= theirs.devices;
+    }
+    if (grown == reach) break;
+    reach = grown;
+  }
+  return reach;
+}
+
+}  // namespace
+
 Watch watch(const Snapshot& snapshot, const Plan& plan, int self) {
   Watch out;
   const Shape mine = shape_of(snapshot, at(snapshot, self));
-  std::vector<int>& ahead = out.ahead;
+  const Shape reach = reach_of(snapshot, plan, self);
   for (const int other : plan.line) {
     if (other == self) break;
     if (verdict_of(plan, other) == Verdict::impossible) continue;
-    if (!shapes_contend(shape_of(snapshot, at(snapshot, other)), mine)) continue;
-    ahead.push_back(other);
+    if (!shapes_contend(shape_of(snapshot, at(snapshot, other)), reach)) continue;
+    out.ahead.push_back(other);
     if (verdict_of(plan, other) == Verdict::seat) out.entitled.push_back(other);
   }
-  for (auto it = ahead.rbegin(); it != ahead.rend() && out.parties.size() < 2; ++it)
+  for (size_t i = 0; i < snapshot.parties.size(); ++i) {
+    if (snapshot.parties[i].state != PartyState::held) continue;
+    if (shapes_contend(shape_of(snapshot, snapshot.parties[i]), reach)) out.holders.push_back(static_cast<int>(i));
+  }
+
+  for (auto it = out.ahead.rbegin(); it != out.ahead.rend() && out.parties.size() < 2; ++it)
     if (verdict_of(plan, *it) == Verdict::wait && surely_blocks(shape_of(snapshot, at(snapshot, *it)), mine))
       out.parties.push_back(*it);
   if (out.parties.size() == 2) return out;
-
-  out.parties = holders_against(snapshot, self);
-  out.parties.insert(out.parties.end(), ahead.begin(), ahead.end());
+  out.parties = out.holders;
+  out.parties.insert(out.parties.end(), out.ahead.begin(), out.ahead.end());
   return out;
 }
 
-std::vector<int> holders_against(const Snapshot& snapshot, int self) {
+std::vector<int> heirs(const Plan& plan_before, const Chains& chains_before, const Plan& plan_after) {
   std::vector<int> out;
-  const Shape mine = shape_of(snapshot, at(snapshot, self));
-  for (size_t i = 0; i < snapshot.parties.size(); ++i) {
-    if (snapshot.parties[i].state != PartyState::held) continue;
-    if (shapes_contend(shape_of(snapshot, snapshot.parties[i]), mine)) out.push_back(static_cast<int>(i));
+  const auto turned = [&](int index) {
+    return index >= 0 && verdict_of(plan_before, index) == Verdict::wait &&
+           verdict_of(plan_after, index) == Verdict::seat;
+  };
+  for (const int waiter : plan_before.line) {
+    const std::array<int, 2>& chain = chains_before[static_cast<size_t>(waiter)];
+    if (turned(chain[0]) || turned(chain[1])) out.push_back(waiter);
   }
   return out;
 }
 
-std::vector<int> dependents(const Snapshot& before, const Plan& plan_before, const std::vector<int>& changed) {
+std::vector<int> overtaken(const Snapshot& after, const Plan& plan_after, int self) {
+  std::vector<int> out;
+  if (plan_after.line.empty() || plan_after.line.back() == self) return out;
+  const Chains chains = sure_blockers(after, plan_after);
+  for (const int waiter : plan_after.line) {
+    const std::array<int, 2>& chain = chains[static_cast<size_t>(waiter)];
+    if (chain[0] == self || chain[1] == self) out.push_back(waiter);
+  }
+  return out;
+}
+
+std::vector<int> dependents(const Snapshot& before, const Plan& plan_before, const Chains& chains,
+                            const std::vector<int>& changed) {
   RingList rings(plan_before, changed);
   if (changed.empty() || plan_before.line.empty()) return {};
-  const Chains chains = sure_blockers(before, plan_before);
   for (const int c : changed) {
     const bool was_holder = at(before, c).state == PartyState::held;
     const Shape shape = shape_of(before, at(before, c));

@@ -11,7 +11,7 @@
 //
 // A waiter with two sure blockers watches the two nearest: one of them may be stopped, and a
 // stopped process tells nobody anything. A waiter with fewer watches every holder and every earlier
-// waiter that it contends with. In one line of equals these are the first two.
+// waiter that may keep it from its seat. In one line of equals these are the first two.
 #pragma once
 
 #include <array>
@@ -31,9 +31,13 @@ using Chains = std::vector<std::array<int, 2>>;
 [[nodiscard]] bool contend(const Snapshot& snapshot, int a, int b);
 
 struct Watch {
-  std::vector<int> parties;   // watch the lives of these; if none of them goes, self cannot be seated
-  std::vector<int> ahead;     // all waiters ahead that self contends with, in line order
-  std::vector<int> entitled;  // ahead, contended with, free to sit down and not yet seated: ring them
+  std::vector<int> parties;  // watch the lives of these; if none of them goes, self cannot be seated
+  // What may keep self from a seat, near or far: it contends with self, or with somebody ahead that
+  // does, and so on. Far ones count because the near one may be stopped: it would not notice that
+  // its turn has come, and so would not be passed over.
+  std::vector<int> ahead;     // waiters, in line order
+  std::vector<int> holders;   // unordered
+  std::vector<int> entitled;  // of those ahead: free to sit down and not yet seated. Ring them
 };
 
 // Requires plan.verdicts[self] == Verdict::wait.
@@ -46,7 +50,7 @@ struct Watch {
 // Those whose watch the change touches, of whom the plan after it may say nothing new:
 //   - where a holder goes or shrinks, the waiters that were watching holders;
 //   - where a waiter leaves the line, those that counted it among their two nearest sure blockers.
-[[nodiscard]] std::vector<int> dependents(const Snapshot& before, const Plan& plan_before,
+[[nodiscard]] std::vector<int> dependents(const Snapshot& before, const Plan& plan_before, const Chains& chains_before,
                                           const std::vector<int>& changed);
 
 // Everybody who may sit down afterwards, and the `keepers` nearest behind each that contend with it,
@@ -55,7 +59,12 @@ inline constexpr int usual_keepers = 2;
 [[nodiscard]] std::vector<int> entitled_and_keepers(const Snapshot& after, const Plan& plan_after,
                                                     const std::vector<int>& changed, int keepers = usual_keepers);
 
-// Every holder that self contends with.
-[[nodiscard]] std::vector<int> holders_against(const Snapshot& snapshot, int self);
+// Those that had a waiter among their two nearest sure blockers that may sit down now: it blocks them
+// no longer, and will be a holder before they look.
+[[nodiscard]] std::vector<int> heirs(const Plan& plan_before, const Chains& chains_before, const Plan& plan_after);
+
+// Those that have `self`, which comes into the line, among their two nearest sure blockers: what they
+// watch is not what others think they watch any more.
+[[nodiscard]] std::vector<int> overtaken(const Snapshot& after, const Plan& plan_after, int self);
 
 }  // namespace berth

@@ -151,13 +151,19 @@ def test_stopped_holder_holds():
 
 
 def test_job_that_stops_itself_holds():
-    """Stopping the command stops its wrapper with it, as a shell expects; continuing the wrapper continues both."""
+    """TSTP stops the wrapper with its command, as a shell expects, and continuing the wrapper continues both. A
+    bare SIGSTOP from somewhere stops the command alone: whoever sent it knows only of that."""
     with Pool(slot=1) as pool:
         witness = Witness(pool)
         holder = pool.spawn("run", "-r", "slot=1", "--", *witness.job("slot:1", -1, "holder"))
         job, _ = witness.started("holder")
         waiter, = line_up(pool, witness, ["next"])
         kill(job, signal.SIGSTOP)
+        wait_stopped(job)
+        check(proc_state(holder.pid) == "S", "the wrapper of a command in the background stopped")
+        kill(job, signal.SIGCONT)
+        wait_until(lambda: proc_state(job) == "S", 5, "the command to go on", pool)
+        kill(job, signal.SIGTSTP)
         wait_stopped(holder.pid)
         check(not witness.has_started("next"), "a stopped command lost its place")
         kill(holder.pid, signal.SIGCONT)

@@ -1,0 +1,98 @@
+// Small random pools, such as can come about: whoever holds something was seated there by the plan.
+#pragma once
+
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "sched/pool_sketch.h"
+
+namespace berth {
+
+enum class WithCards { no, yes };
+
+inline Claim any_claim(WithCards with_cards) {
+  Claim claim;
+  for (const char* name : {"cpu", "ram", "lic"})
+    if (*rc::gen::inRange(0, 3) == 0) claim.counters.push_back({name, *rc::gen::inRange(1, 4)});
+  if (with_cards == WithCards::yes && *rc::gen::inRange(0, 3) != 0) {
+    const std::vector<DeviceRef> all{{"A", 24}, {"B", 16}, {"C", 24}};
+    const int which = *rc::gen::inRange(1, 8);
+    for (size_t i = 0; i < all.size(); ++i)
+      if ((which >> i & 1) != 0) claim.eligible.push_back(all[i]);
+    claim.gpu.count = *rc::gen::inRange(1, 3);
+    claim.gpu.whole = *rc::gen::inRange(0, 3) == 0;
+    if (!claim.gpu.whole) claim.gpu.vram_bytes = *rc::gen::element(4, 8, 12, 16, 20, 24);
+    if (!claim.gpu.whole && *rc::gen::inRange(0, 3) == 0) claim.gpu.compute_pct = 50;
+  }
+  if (claim.counters.empty() && claim.gpu.count == 0) claim.counters.push_back({"cpu", 1});
+  return claim;
+}
+
+// Makes parties[index] a holder of what the plan gives it.
+inline void seat(Snapshot& snapshot, const Plan& by, int index) {
+  snapshot.grant(static_cast<size_t>(index), by.seat_of(index));
+  snapshot.parties[static_cast<size_t>(index)].state = PartyState::held;
+}
+
+inline void remove(Snapshot& snapshot, const std::vector<bool>& gone) {
+  std::vector<Party> left;
+  for (size_t i = 0; i < snapshot.parties.size(); ++i)
+    if (!gone[i]) left.push_back(snapshot.parties[i]);
+  snapshot.parties = std::move(left);
+}
+
+inline Snapshot any_pool(WithCards with_cards, int at_most) {
+  PoolSketch pool({{"cpu", 3}, {"ram", 3}, {"lic", 2}});
+  const int count = *rc::gen::inRange(2, at_most + 1);
+  for (int i = 0; i < count; ++i) {
+    pool.waits(any_claim(with_cards), *rc::gen::inRange(0, 3) / 2);
+    // Some sit down as soon as they may, some are slow.
+    const Plan now = plan(pool.snapshot);
+    for (const int party : now.line)
+      if (verdict(now, party) == Verdict::seat && *rc::gen::inRange(0, 2) == 0) seat(pool.snapshot, now, party);
+  }
+  std::vector<bool> gone(pool.snapshot.parties.size());
+  for (size_t i = 0; i < gone.size(); ++i)
+    gone[i] = pool.snapshot.parties[i].state == PartyState::held && *rc::gen::inRange(0, 4) == 0;
+  remove(pool.snapshot, gone);
+  return pool.snapshot;
+}
+
+// Indices of the holders; every subset of them is `1 << size()` masks.
+inline std::vector<int> holders_of(const Snapshot& snapshot) {
+  std::vector<int> out;
+  for (size_t i = 0; i < snapshot.parties.size(); ++i)
+    if (snapshot.parties[i].state == PartyState::held) out.push_back(static_cast<int>(i));
+  return out;
+}
+
+inline std::vector<bool> chosen(const Snapshot& snapshot, const std::vector<int>& among, unsigned mask) {
+  std::vector<bool> out(snapshot.parties.size(), false);
+  for (size_t i = 0; i < among.size(); ++i) out[static_cast<size_t>(among[i])] = (mask >> i & 1U) != 0;
+  return out;
+}
+
+// One line a party, for a counterexample.
+inline std::string sketch(const Snapshot& s) {
+  std::string out;
+  for (size_t i = 0; i < s.parties.size(); ++i) {
+    const Party& p = s.parties[i];
+    out += std::to_string(i) + (p.state == PartyState::held ? " holds" : " waits");
+    if (p.priority != 0) out += " at priority " + std::to_string(p.priority);
+    for (const Amount& a : s.counters(p)) out += " " + s.resources[a.resource].name + "=" + std::to_string(a.amount);
+    if (p.gpu.count > 0) {
+      out += " gpu=" + std::to_string(p.gpu.count);
+      if (!p.gpu.whole)
+        out += " vram=" + std::to_string(p.gpu.vram_bytes) + " compute=" + std::to_string(p.gpu.compute_pct);
+      for (const Eligible& e : s.eligible(p)) out += " on " + s.devices[e.device];
+      for (const uint16_t d : s.granted(p)) out += " has " + s.devices[d];
+    }
+    out += "\n";
+  }
+  return out;
+}
+
+}  // namespace berth
