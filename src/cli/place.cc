@@ -70,7 +70,7 @@ class WaitingManners {
       }
       (void)engine_.step_aside();
       ::kill(::getpid(), SIGSTOP);
-      (void)engine_.step_back();
+      engine_.step_back();
     }
     return true;
   }

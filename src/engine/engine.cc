@@ -30,6 +30,7 @@ constexpr int64_t stale_us = 500'000;          // unanswered rings older than th
 constexpr int64_t safety_tick_us = 2'000'000;  // of the two at the front; doubles with every two behind
 constexpr int64_t longest_tick_us = 3'600'000'000;
 constexpr int64_t release_patience_us = 2'000'000;  // then the death of our life frees the place as well
+constexpr int64_t step_aside_patience_us = 500'000;
 constexpr int64_t no_wait_patience_us = 5'000'000;  // for the lock, where nobody wants to wait
 constexpr size_t few = 8;          // of so few parties three lives are looked at in passing, of more one:
 constexpr int samples_of_few = 3;  // enough to tidy up after crashes, and cheap
@@ -255,6 +256,7 @@ Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
       ring_for(look, std::move(rings), before, changed, self_gone);
     }
   }
+  if (!entered_ && !self_gone && changed.empty()) ring_helped_by_newcomer(look, self_after);
   // Who comes into the line ahead of others changes whom they are thought to watch.
   const bool comes = self_after == PartyState::waiting && !self_gone && (!entered_ || came_from == PartyState::aside);
   const bool last = !look.plan.line.empty() && look.plan.line.back() == look.self;
@@ -268,6 +270,26 @@ Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
     if (look.dead[i] && ledger_.may_reap(party) && ledger_.reap(party)) known_dead_.erase(party.id);
   }
   return commit();
+}
+
+// A newcomer takes nothing that others count on, but it can turn the plan in somebody's favour: a
+// card that was set aside for one who is better off with another now, say.
+void Engine::ring_helped_by_newcomer(Look& look, PartyState self_after) {
+  std::vector<bool> gone_before = look.dead;
+  gone_before[static_cast<size_t>(look.self)] = true;
+  Before before;
+  before.plan = plan(look.snapshot, gone_before);
+  if (before.plan.line.empty()) return;
+  if (self_after == PartyState::held) look.snapshot.grant(static_cast<size_t>(look.self), look.plan.seat_of(look.self));
+  look.snapshot.parties[static_cast<size_t>(look.self)].state = self_after;
+  const Plan after = plan(look.snapshot, look.dead);
+  const bool helps = std::any_of(before.plan.line.begin(), before.plan.line.end(), [&](int waiter) {
+    const auto i = static_cast<size_t>(waiter);
+    return before.plan.verdicts[i] == Verdict::wait && after.verdicts[i] == Verdict::seat;
+  });
+  if (!helps) return;
+  before.chains = sure_blockers(look.snapshot, before.plan);
+  ring_for(look, {}, before, {}, /*self_gone=*/false);
 }
 
 Result<> Engine::sit_down(Look& look) {
@@ -379,6 +401,15 @@ Result<Acquired> Engine::preview(const Request& request) {
   return out;
 }
 
+// Takes the lock to leave, within bounds: who cannot have it leaves by dying.
+void Engine::leave_in_time() {
+  if (!entered_) return;
+  const auto locked = ledger_.lock(ledger_.now_monotonic_us() + release_patience_us, Heed::nothing);
+  if (!locked.ok() || *locked != LockOutcome::locked) return;
+  const Unlock unlock(ledger_);
+  leave_the_line();
+}
+
 Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
   begin(request);
   Acquired out;
@@ -393,8 +424,10 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
     if (*locked != LockOutcome::locked) {
       if (*locked == LockOutcome::cancelled && on_cancel_ && on_cancel_()) continue;
       out.ending = *locked == LockOutcome::timed_out ? Ending::timed_out : Ending::cancelled;
+      leave_in_time();
       return out;
     }
+    if (come_back_) (void)shift_locked(PartyState::waiting);
     int64_t next_us = 0;
     Waiting waiting;
     {
@@ -445,18 +478,14 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
     if (!wake.cancelled) continue;
     if (on_cancel_ && on_cancel_()) continue;
     out.ending = Ending::cancelled;
-    const auto again = ledger_.lock(ledger_.now_monotonic_us() + release_patience_us);
-    if (again.ok() && *again == LockOutcome::locked) {
-      const Unlock unlock(ledger_);
-      leave_the_line();
-    }
+    leave_in_time();
     return out;
   }
 }
 
 Result<bool> Engine::release(const std::function<bool()>& still_used) {
   if (!seated_) return true;
-  const auto locked = ledger_.lock(ledger_.now_monotonic_us() + release_patience_us);
+  const auto locked = ledger_.lock(ledger_.now_monotonic_us() + release_patience_us, Heed::nothing);
   if (!locked) return locked.error();
   // Whoever sits on the lock cannot keep our place: it goes with our life.
   if (*locked != LockOutcome::locked) return true;
@@ -472,11 +501,7 @@ Result<bool> Engine::still_ours() {
   return snapshot->find(record_.id) >= 0;
 }
 
-Result<> Engine::shift(PartyState state) {
-  const auto locked = ledger_.lock(-1);
-  if (!locked) return locked.error();
-  if (*locked != LockOutcome::locked) return success();
-  const Unlock unlock(ledger_);
+Result<> Engine::shift_locked(PartyState state) {
   auto all = ledger_.read();
   if (!all) return all.error();
   auto snapshot = rivals(std::move(*all));
@@ -486,14 +511,22 @@ Result<> Engine::shift(PartyState state) {
   look.self = look.snapshot.find(record_.id);
   if (look.self < 0) return Error{ErrorKind::lost, 0, "our place in line was removed from the pool"};
   look.dead.assign(look.snapshot.parties.size(), false);
+  come_back_ = false;
   record_.state = state;
   return change_pool(look, state, /*self_gone=*/false, [&] { return ledger_.change(record_); });
 }
 
-Result<> Engine::step_aside() { return entered_ && !seated_ ? shift(PartyState::aside) : success(); }
-Result<> Engine::step_back() {
-  return entered_ && record_.state == PartyState::aside ? shift(PartyState::waiting) : success();
+Result<> Engine::step_aside() {
+  if (!entered_ || seated_) return success();
+  // Who cannot say so in time is passed over for its silence.
+  const auto locked = ledger_.lock(ledger_.now_monotonic_us() + step_aside_patience_us, Heed::nothing);
+  if (!locked) return locked.error();
+  if (*locked != LockOutcome::locked) return success();
+  const Unlock unlock(ledger_);
+  return shift_locked(PartyState::aside);
 }
+
+void Engine::step_back() { come_back_ = entered_ && record_.state == PartyState::aside; }
 
 Result<> Engine::configure(const std::function<Result<>(PoolConfig&)>& edit) {
   const auto locked = ledger_.lock(-1);

@@ -81,7 +81,7 @@ class Engine {
   // For a waiter that is about to be stopped, called from a cancelled wait's handler: steps aside so
   // that those behind do not have to find out, and back. See on_cancel().
   [[nodiscard]] Result<> step_aside();
-  [[nodiscard]] Result<> step_back();
+  void step_back();
 
   // Called, without the lock, when the wait was cancelled: true means go on waiting, false give up.
   // Without one a cancelled wait gives up.
@@ -141,7 +141,9 @@ class Engine {
   Result<> stand_in_line(Look& look);
   void leave_the_line();
   void mend(Look& look);
-  Result<> shift(PartyState state);
+  Result<> shift_locked(PartyState state);
+  void leave_in_time();
+  void ring_helped_by_newcomer(Look& look, PartyState self_after);
   Result<Snapshot> read_config_first();
   // Of all parties, those that compete with us.
   Result<Snapshot> rivals(Snapshot all) const;
@@ -155,7 +157,8 @@ class Engine {
   int priority_cap_ = 0;
   bool entered_ = false;
   bool seated_ = false;
-  bool deep_ = false;  // the next look asks the kernel about everybody that stands in the way
+  bool come_back_ = false;  // stepped aside, and to stand in line again at the next look
+  bool deep_ = false;       // the next look asks the kernel about everybody that stands in the way
   std::map<PartyId, Patience> patience_;
   std::set<PartyId> known_dead_;  // dead, but not ours to reap: no news any more
 };

@@ -26,10 +26,13 @@ enum class Life {
 
 enum class LockOutcome { locked, timed_out, cancelled };
 
+// Whether the caller's cancel descriptor ends a wait for the lock. Who has to tidy up heeds nothing.
+enum class Heed { cancel, nothing };
+
 struct Ring {
   bool answered = false;  // somebody holds the bell's reading end; if not, its owner is gone
-  bool full = false;      // nothing more goes in, which is rung all the same
   int unread = 0;         // rings in the bell that its owner has not read, this one included
+  bool full = false;      // nothing more goes in, which is rung all the same
 };
 
 struct Wake {
@@ -43,7 +46,7 @@ class Ledger {
 
   // Takes the pool's lock. `deadline_us` is on monotonic_us()'s clock; negative: wait as long as it
   // takes. Inside, signals are blocked. Errors: the pool was removed (lost), or cannot be used.
-  virtual Result<LockOutcome> lock(int64_t deadline_us) = 0;
+  virtual Result<LockOutcome> lock(int64_t deadline_us, Heed heed = Heed::cancel) = 0;
   // Gives the lock back; after leave() it also drops the life and the bell.
   virtual void unlock() = 0;
 

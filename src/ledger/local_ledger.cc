@@ -61,9 +61,9 @@ LocalLedger::LocalLedger(LocalPool& pool, int cancel_fd) : pool_(pool), lock_(po
 
 LocalLedger::~LocalLedger() = default;
 
-Result<LockOutcome> LocalLedger::lock(int64_t deadline_us) {
+Result<LockOutcome> LocalLedger::lock(int64_t deadline_us, Heed heed) {
   scanned_ = false;
-  return lock_.take(deadline_us, cancel_fd_);
+  return lock_.take(deadline_us, heed == Heed::cancel ? cancel_fd_ : -1);
 }
 
 Result<bool> LocalLedger::line_is_empty() {

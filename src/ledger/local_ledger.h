@@ -48,7 +48,7 @@ class LocalLedger final : public Ledger {
   // Leaves the record and whatever lives in place and forgets about them.
   void abandon();
 
-  Result<LockOutcome> lock(int64_t deadline_us) override;
+  Result<LockOutcome> lock(int64_t deadline_us, Heed heed = Heed::cancel) override;
   void unlock() override;
   Result<Snapshot> read() override;
   Result<bool> line_is_empty() override;

@@ -251,6 +251,8 @@ Decoded decode_record(std::string_view name, std::string_view target, Snapshot& 
   party.priority = static_cast<int>(*priority);
   party.expect_s = *expect;
   party.seated_us = *seated;
+  const size_t resources = snapshot.resources.size();
+  const size_t devices = snapshot.devices.size();
   const size_t amounts = snapshot.amounts.size();
   const size_t eligibles = snapshot.eligibles.size();
   const size_t grants = snapshot.grants.size();
@@ -258,6 +260,8 @@ Decoded decode_record(std::string_view name, std::string_view target, Snapshot& 
   party.eligible.first = static_cast<uint32_t>(eligibles);
   party.granted.first = static_cast<uint32_t>(grants);
   if (!decode_claim(claim, party, snapshot) || !decode_grant(f[6], party, snapshot)) {
+    snapshot.resources.resize(resources);
+    snapshot.devices.resize(devices);
     snapshot.amounts.resize(amounts);
     snapshot.eligibles.resize(eligibles);
     snapshot.grants.resize(grants);

@@ -83,7 +83,7 @@ class Ground {
     for (const Eligible& e : snapshot_.eligible(party)) {
       if (has_room(party, e))
         take_device(party, e.device);
-      else
+      else if (could_ever_hold(party, e))
         devices_[e.device].closed = true;
     }
   }
@@ -115,7 +115,7 @@ bool possible(const Snapshot& snapshot, const Party& party) {
     if (a.amount > snapshot.resources[a.resource].capacity) return false;
   if (party.gpu.count == 0) return true;
   const auto eligible = snapshot.eligible(party);
-  const auto enough = [&](const Eligible& e) { return party.gpu.whole || party.gpu.vram_bytes <= e.vram_bytes; };
+  const auto enough = [&](const Eligible& e) { return could_ever_hold(party, e); };
   return std::count_if(eligible.begin(), eligible.end(), enough) >= party.gpu.count;
 }
 

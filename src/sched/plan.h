@@ -35,6 +35,11 @@ struct Plan {
   [[nodiscard]] const std::vector<uint16_t>& seat_of(int party) const;
 };
 
+// True if this device, empty, would have room for the party. One that never has is not waited for.
+[[nodiscard]] inline bool could_ever_hold(const Party& party, const Eligible& device) {
+  return party.gpu.whole || party.gpu.vram_bytes <= device.vram_bytes;
+}
+
 // What keeps a claim from ever fitting.
 struct Shortfall {
   std::string what;   // "cpu", "ram", "gpu", "vram", ...

@@ -25,7 +25,8 @@ Shape shape_of(const Snapshot& snapshot, const Party& party) {
   if (party.state == PartyState::held) {
     for (const uint16_t d : snapshot.granted(party)) shape.devices.set(d);
   } else {
-    for (const Eligible& e : snapshot.eligible(party)) shape.devices.set(e.device);
+    for (const Eligible& e : snapshot.eligible(party))
+      if (could_ever_hold(party, e)) shape.devices.set(e.device);
   }
   return shape;
 }

@@ -1,0 +1,79 @@
+#include "core/snapshot.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <rapidcheck/gtest.h>
+
+#include <limits>
+
+#include "base/text.h"
+
+namespace berth {
+namespace {
+
+PartyId id_of(const char* text) { return *PartyId::parse(text); }
+
+TEST(PartyIdParse, TakesTenOfItsLettersOnly) {
+  EXPECT_TRUE(PartyId::parse("abcdefgh27").has_value());
+  for (const char* bad : {"", "abcdefgh2", "abcdefgh277", "ABCDEFGH27", "abcdefgh18", "abcdefgh/7", "abcdefgh 7"})
+    EXPECT_FALSE(PartyId::parse(bad).has_value()) << bad;
+}
+
+TEST(ResourceName, IsShortPlainAndNotAWordOfTheFormat) {
+  for (const char* good : {"cpu", "ram", "license", "a.b-c_D9", "gpu0", "policy"})
+    EXPECT_TRUE(valid_resource_name(good)) << good;
+  for (const char* bad : {"", "gpu", "vram", "compute", "on", "policy.age", "a b", "a=b", "a+b", "a,b", "ä"})
+    EXPECT_FALSE(valid_resource_name(bad)) << bad;
+  EXPECT_TRUE(valid_resource_name(std::string(max_resource_name, 'x')));
+  EXPECT_FALSE(valid_resource_name(std::string(max_resource_name + 1, 'x')));
+}
+
+TEST(Interning, GivesOneIndexANameAndStopsAtTheBound) {
+  Snapshot snapshot;
+  EXPECT_EQ(snapshot.intern_resource("cpu"), 0);
+  EXPECT_EQ(snapshot.intern_resource("ram"), 1);
+  EXPECT_EQ(snapshot.intern_resource("cpu"), 0);
+  for (size_t i = 2; i < max_snapshot_resources; ++i) EXPECT_TRUE(snapshot.intern_resource("r" + std::to_string(i)));
+  EXPECT_FALSE(snapshot.intern_resource("one more").has_value());
+  EXPECT_EQ(snapshot.intern_resource("ram"), 1);
+  for (size_t i = 0; i < max_snapshot_devices; ++i) EXPECT_EQ(snapshot.intern_device("d" + std::to_string(i)), i);
+  EXPECT_FALSE(snapshot.intern_device("one more").has_value());
+}
+
+Party waiter(const char* id, int64_t arrival_us, int priority) {
+  Party party;
+  party.id = id_of(id);
+  party.arrival_us = arrival_us;
+  party.priority = priority;
+  return party;
+}
+
+TEST(OrderKeys, OnePointOfPriorityIsWorthOneAge) {
+  const Policy policy{.age_s = 10};
+  const Party plain = waiter("aaaaaaaaaa", 1'000'000'000, 0);
+  EXPECT_LT(order_key(waiter("bbbbbbbbbb", 1'009'999'999, 1), policy), order_key(plain, policy));
+  EXPECT_GT(order_key(waiter("bbbbbbbbbb", 1'010'000'001, 1), policy), order_key(plain, policy));
+  EXPECT_GT(order_key(waiter("bbbbbbbbbb", 1'010'000'000, 1), policy), order_key(plain, policy)) << "a tie goes by id";
+}
+
+RC_GTEST_PROP(OrderKeys, NeverOverflow, ()) {
+  const Policy policy{.age_s = *rc::gen::inRange<int64_t>(1, 366 * 86400 + 1)};
+  const int p = *rc::gen::inRange(-max_priority_magnitude, max_priority_magnitude);
+  const int64_t arrival = *rc::gen::inRange<int64_t>(0, max_amount);
+  const Party low = waiter("aaaaaaaaaa", arrival, p);
+  const Party high = waiter("aaaaaaaaaa", arrival, p + 1);
+  RC_ASSERT(order_key(high, policy) <= order_key(low, policy));
+}
+
+TEST(Describe, SpeaksToPeople) {
+  Claim claim{{{"cpu", 4}, {"ram", int64_t{16} << 30}}, {}, {}};
+  claim.gpu.count = 1;
+  EXPECT_EQ(describe(claim), "1 GPU, 4 cpu, 16 GiB ram");
+  claim.gpu.whole = false;
+  claim.gpu.vram_bytes = int64_t{8} << 30;
+  claim.gpu.compute_pct = 50;
+  EXPECT_EQ(describe(claim), "8 GiB and 50 % compute on 1 GPU, 4 cpu, 16 GiB ram");
+}
+
+}  // namespace
+}  // namespace berth

@@ -1,0 +1,171 @@
+// What watch sets and ring sets promise, by brute force on small pools.
+#include "sched/watch.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+
+#include "sched/any_pool.h"
+#include "sched/pool_sketch.h"
+
+namespace berth {
+namespace {
+
+Claim cpu(int64_t n) { return counts({{"cpu", n}}); }
+
+bool contains(const std::vector<int>& all, int one) { return std::find(all.begin(), all.end(), one) != all.end(); }
+
+TEST(Watch, InOneLineOfEqualsTheFirstTwoWatchTheHoldersAndTheOthersTheTwoBeforeThem) {
+  PoolSketch pool({{"cpu", 2}});
+  pool.holds(cpu(1));
+  pool.holds(cpu(1));
+  for (int i = 0; i < 4; ++i) pool.waits(cpu(1));
+  const Plan now = plan(pool.snapshot);
+  const auto sorted = [&](int self) {
+    std::vector<int> out = watch(pool.snapshot, now, self).parties;
+    std::sort(out.begin(), out.end());
+    return out;
+  };
+  EXPECT_EQ(sorted(2), (std::vector<int>{0, 1}));
+  EXPECT_EQ(sorted(3), (std::vector<int>{0, 1, 2}));
+  EXPECT_EQ(sorted(4), (std::vector<int>{2, 3}));
+  EXPECT_EQ(sorted(5), (std::vector<int>{3, 4}));
+}
+
+TEST(Watch, NamesThoseAheadWhoCouldSitDownAndHaveNot) {
+  PoolSketch pool({{"cpu", 2}});
+  pool.waits(cpu(1));
+  pool.waits(cpu(2));
+  const Watch seen = watch(pool.snapshot, plan(pool.snapshot), 1);
+  EXPECT_EQ(seen.entitled, (std::vector<int>{0}));
+  EXPECT_EQ(seen.parties, (std::vector<int>{0}));
+}
+
+TEST(Contend, ADeviceHeldIsWhatIsHeldAndADeviceWantedIsWhatMayBe) {
+  PoolSketch pool({{"cpu", 9}});
+  const int on_a = pool.holds(share(8), {0});
+  const int wants_b = pool.waits(share(8, {{"B", 16}}));
+  const int wants_any = pool.waits(share(8));
+  EXPECT_FALSE(contend(pool.snapshot, on_a, wants_b));
+  EXPECT_TRUE(contend(pool.snapshot, on_a, wants_any));
+  EXPECT_TRUE(contend(pool.snapshot, wants_b, wants_any));
+}
+
+TEST(Rings, AReleaseWakesTheNextAndItsTwoKeepersAndNotTheWholeLine) {
+  PoolSketch pool({{"cpu", 1}});
+  pool.holds(cpu(1));
+  for (int i = 0; i < 20; ++i) pool.waits(cpu(1));
+  const Plan before = plan(pool.snapshot);
+  EXPECT_EQ(dependents(pool.snapshot, before, sure_blockers(pool.snapshot, before), {0}), (std::vector<int>{1, 2}));
+  std::vector<bool> gone(pool.snapshot.parties.size(), false);
+  gone[0] = true;
+  EXPECT_EQ(entitled_and_keepers(pool.snapshot, plan(pool.snapshot, gone), {0}), (std::vector<int>{1, 2, 3}));
+}
+
+// True if the going of parties that are not in `watched` can make `self` entitled and none of those
+// in `watched`, so that nobody it relies on has a reason to look. Those who were entitled before may
+// have sat down or not.
+bool seated_unseen(const Snapshot& s, int self, const std::vector<int>& watched) {
+  const Plan now = plan(s);
+  std::vector<int> others;
+  std::vector<int> entitled;
+  for (size_t i = 0; i < s.parties.size(); ++i) {
+    const auto other = static_cast<int>(i);
+    if (other == self) continue;
+    if (!contains(watched, other)) others.push_back(other);
+    if (verdict(now, other) == Verdict::seat) entitled.push_back(other);
+  }
+  for (unsigned sat = 0; sat < 1U << entitled.size(); ++sat) {
+    Snapshot after = s;
+    for (size_t i = 0; i < entitled.size(); ++i)
+      if ((sat >> i & 1U) != 0) seat(after, now, entitled[i]);
+    for (unsigned mask = 0; mask < 1U << others.size(); ++mask) {
+      const Plan then = plan(after, chosen(after, others, mask));
+      if (verdict(then, self) != Verdict::seat) continue;
+      const bool told = std::any_of(watched.begin(), watched.end(), [&](int w) {
+        return verdict(now, w) == Verdict::wait && verdict(then, w) == Verdict::seat;
+      });
+      if (!told) return true;
+    }
+  }
+  return false;
+}
+
+// In counters a waiter cannot be seated while all it watches stay and go on waiting.
+RC_GTEST_PROP(WatchAlways, IsSoundInCounters, ()) {
+  const Snapshot s = any_pool(WithCards::no, 7);
+  const Plan now = plan(s);
+  for (const int self : now.line)
+    if (verdict(now, self) == Verdict::wait) {
+      RC_LOG() << "of " << self << "\n" << sketch(s);
+      RC_ASSERT(!seated_unseen(s, self, watch(s, now, self).parties));
+    }
+}
+
+// Where cards are chosen, what one waiter has set aside may move when somebody goes whom another does
+// not watch. Then some waiter that stays watched one of those who went: it looks, and rings.
+RC_GTEST_PROP(WatchAlways, SomebodyLooksWheneverATurnComesOnCards, ()) {
+  const Snapshot s = any_pool(WithCards::yes, 6);
+  const Plan now = plan(s);
+  std::vector<int> all;
+  for (size_t i = 0; i < s.parties.size(); ++i) all.push_back(static_cast<int>(i));
+  for (unsigned mask = 1; mask < 1U << all.size(); ++mask) {
+    const std::vector<bool> gone = chosen(s, all, mask);
+    const Plan after = plan(s, gone);
+    const auto is_gone = [&](int p) { return bool{gone[static_cast<size_t>(p)]}; };
+    bool turn = false;
+    bool looks = false;
+    for (const int self : now.line) {
+      if (is_gone(self) || verdict(now, self) != Verdict::wait) continue;
+      turn |= verdict(after, self) == Verdict::seat;
+      const std::vector<int> watched = watch(s, now, self).parties;
+      looks |= std::any_of(watched.begin(), watched.end(), is_gone);
+    }
+    RC_LOG() << "gone " << mask << "\n" << sketch(s);
+    RC_ASSERT(!turn || looks);
+  }
+}
+
+// The change: a holder or a waiter leaves, or one who is entitled sits down.
+void check_rings(WithCards with_cards, int at_most) {
+  const Snapshot before = any_pool(with_cards, at_most);
+  const Plan was = plan(before);
+  for (int c = 0; c < static_cast<int>(before.parties.size()); ++c) {
+    for (const bool sits : {false, true}) {
+      if (sits && verdict(was, c) != Verdict::seat) continue;
+      Snapshot after = before;
+      std::vector<bool> gone(before.parties.size(), false);
+      if (sits)
+        seat(after, was, c);
+      else
+        gone[static_cast<size_t>(c)] = true;
+      const Plan is = plan(after, gone);
+      std::vector<int> rung = dependents(before, was, sure_blockers(before, was), {c});
+      for (const int r : entitled_and_keepers(after, is, {c})) rung.push_back(r);
+      for (const int self : was.line) {
+        if (self == c || contains(rung, self)) continue;
+        RC_LOG() << c << (sits ? " sits down" : " goes") << "; of " << self << "\n" << sketch(before);
+        RC_ASSERT(verdict(is, self) != Verdict::seat);
+        if (with_cards == WithCards::yes || verdict(was, self) != Verdict::wait || verdict(is, self) != Verdict::wait)
+          continue;
+        // Not rung, so it goes on watching what it did: that must still do.
+        const std::vector<int> watched = watch(before, was, self).parties;
+        if (!sits && contains(watched, c)) continue;  // a life that it watched went: it wakes by itself
+        Snapshot left = after;
+        remove(left, gone);
+        const auto in_left = [&](int p) { return left.find(before.parties[static_cast<size_t>(p)].id); };
+        std::vector<int> still;
+        for (const int w : watched) still.push_back(in_left(w));
+        RC_ASSERT(!seated_unseen(left, in_left(self), still));
+      }
+    }
+  }
+}
+
+RC_GTEST_PROP(RingsAlways, ReachAllWhoseTurnItIsAndAllWhoseWatchDoesNotDoAnyMore, ()) { check_rings(WithCards::no, 6); }
+RC_GTEST_PROP(RingsAlways, ReachAllWhoseTurnItIsOnCards, ()) { check_rings(WithCards::yes, 7); }
+
+}  // namespace
+}  // namespace berth
