@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <map>
 #include <set>
 
@@ -39,9 +40,14 @@ Result<std::map<PartyId, Told>> ask_everybody(LocalPool& pool, Snapshot& snapsho
       if (told.contains(party.id)) continue;
       const std::string name(pool.entry_name(party));
       struct stat st {};
-      const ssize_t length = ::readlinkat(pool.fd(), name.c_str(), target.data(), target.size());
+      const ssize_t length =
+          retry_eintr([&] { return ::readlinkat(pool.fd(), name.c_str(), target.data(), target.size()); });
       if (length < 0 || ::fstatat(pool.fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
-        missed = true;
+        if (errno == ENOENT)
+          missed = true;
+        else  // it is there, and that is what matters most
+          told[party.id] = {PartyInfo{},
+                            static_cast<uid_t>(std::strtoul(std::string(party.dir()).c_str(), nullptr, 10))};
         continue;
       }
       told[party.id] = {decode_info({target.data(), static_cast<size_t>(length)}), st.st_uid};

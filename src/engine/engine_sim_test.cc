@@ -298,5 +298,22 @@ TEST(EngineStops, WhoSteppedAsideIsBackInLineThoughTheLockIsTakenWhenItContinues
   }
 }
 
+// The dead of another user lie in the pool until somebody may remove them. They count as nothing for
+// who found them dead, and must count as nothing when those who wait are told of a change.
+TEST(EngineStops, SteppingAsideLetsInWhoKnowsThatTheHolderIsDeadThoughItsRecordCannotBeRemoved) {
+  const Claim both{{{"cpu", 1}, {"ram", 100}}, {}, {}};
+  const Claim ram{{{"ram", 100}}, {}, {}};
+  std::vector<SimJob> jobs{job(ram, 1), job(cpus(1), 2), job(both, 3), job(ram, 4)};
+  jobs[0].uid = 1002;
+  jobs[1].holds_us = 60 * second_us;
+  jobs[2].cancelled_us = second_us;
+  jobs[2].steps_aside_us = 30 * second_us;
+  SimScenario scenario(pool_of(1), jobs, 1);
+  scenario.world.at(scenario.world.now_us() + 100, [&] { scenario.world.kill(0); });
+  const SimRun run = scenario.run();
+  expect_prompt(run);
+  EXPECT_EQ(run.jobs[3].seated_us - run.jobs[1].seated_us, second_us - 2);
+}
+
 }  // namespace
 }  // namespace berth

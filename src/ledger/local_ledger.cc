@@ -122,7 +122,9 @@ Result<> LocalLedger::open_own_dir() {
       return sys_error(errno, "cannot use the pool " + pool_.path());
     struct stat st {};
     // The name can be squatted, and in a user namespace two uids share a number: then another one.
-    if (!fd.valid() || ::fstat(fd.get(), &st) != 0 || st.st_uid != ::geteuid()) continue;
+    if (!fd.valid()) continue;
+    if (::fstat(fd.get(), &st) != 0) return sys_error(errno, "cannot use the pool " + pool_.path());
+    if (st.st_uid != ::geteuid()) continue;
     if ((st.st_mode & 07777) != 0755 && ::fchmod(fd.get(), 0755) != 0)
       return sys_error(errno, "cannot use the pool " + pool_.path());
     own_dir_ = std::move(fd);
@@ -192,7 +194,8 @@ bool LocalLedger::life_goes_on_without_us() {
   const OwnFd reader(retry_eintr(
       [&] { return ::openat(own_dir_.get(), fifo_name(id_, ".l").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC); }));
   life_.reset();
-  if (!reader.valid()) return false;
+  // Not to be known: leave the record. If nobody has the life, it is dead now, and is reaped as such.
+  if (!reader.valid()) return true;
   char byte = 0;
   const ssize_t got = retry_eintr([&] { return ::read(reader.get(), &byte, 1); });
   return got != 0;
@@ -215,9 +218,10 @@ int LocalLedger::open_in_pool(const std::string& path, int flags) {
   }
   if (fd < 0) return fd;
   struct stat st {};
-  if (::fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode)) return fd;
+  const int failed = ::fstat(fd, &st) != 0 ? errno : 0;
+  if (failed == 0 && S_ISFIFO(st.st_mode)) return fd;
   ::close(fd);
-  errno = ENXIO;
+  errno = failed != 0 ? failed : ENXIO;  // only what is surely no FIFO says anything of its party
   return -1;
 }
 

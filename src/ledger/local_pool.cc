@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -54,24 +53,18 @@ Result<> check_file_system(int fd, const std::string& path) {
                 "; a pool must be on a tmpfs of this machine: set BERTH_POOL to a directory under /run or /dev/shm");
 }
 
-// Makes the directory beside its final name, so that nobody ever sees it with another mode.
+// Made with its mode in one step: nobody ever sees it with another, and a crash leaves no draft. The
+// umask is the process's own for these few instructions; a pool is made once in a machine's life.
 Result<> create_pool(const std::string& path) {
   const size_t slash = path.find_last_of('/');
   const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
   const OwnFd parent_fd(retry_eintr([&] { return ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (!parent_fd.valid()) return sys_error(errno, "cannot make the pool " + path + ": " + parent);
   if (auto fine = check_file_system(parent_fd.get(), path); !fine) return fine;
-  std::array<unsigned char, 6> random{};
-  if (::getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size()))
-    return sys_error(errno, "cannot make the pool " + path + ": getrandom");
-  std::string draft = ".berth-new-";
-  for (const unsigned char byte : random) draft += static_cast<char>('a' + byte % 26);
-  if (::mkdirat(parent_fd.get(), draft.c_str(), 0700) != 0) return sys_error(errno, "cannot make the pool " + path);
   const std::string name = path.substr(slash == std::string::npos ? 0 : slash + 1);
-  int failed = ::fchmodat(parent_fd.get(), draft.c_str(), 01777, 0) != 0 ? errno : 0;
-  if (failed == 0 && ::renameat2(parent_fd.get(), draft.c_str(), parent_fd.get(), name.c_str(), RENAME_NOREPLACE) != 0)
-    failed = errno;
-  if (failed != 0) ::unlinkat(parent_fd.get(), draft.c_str(), AT_REMOVEDIR);
+  const mode_t umask_was = ::umask(0);
+  const int failed = retry_eintr([&] { return ::mkdirat(parent_fd.get(), name.c_str(), 01777); }) != 0 ? errno : 0;
+  ::umask(umask_was);
   // Somebody else was quicker: that one is as good.
   if (failed != 0 && failed != EEXIST) return sys_error(failed, "cannot make the pool " + path);
   return success();
@@ -189,7 +182,9 @@ Result<Snapshot> LocalPool::read_again() {
     const DirEntry e = next_entry(buffer_.get(), offset);
     if (e.name == config_entry) config_inode = e.inode;
   }
-  if (config_inode != config_inode_ || config_inode == 0) read_config(config_inode);
+  if (config_inode != config_inode_ || config_inode == 0) {
+    if (auto read = read_config(config_inode); !read) return read.error();
+  }
   if (config_known_) {
     for (const NamedAmount& c : config_.capacities) snapshot.resources.push_back({c.name, c.amount});
     snapshot.policy = config_.policy;
@@ -200,8 +195,11 @@ Result<Snapshot> LocalPool::read_again() {
     Decoded decoded = decode_record(e.name, {}, snapshot);
     if (decoded == Decoded::needs_target) {
       target.resize(max_target_bytes + 1);
-      const ssize_t length = ::readlinkat(dir_.get(), e.name.data(), target.data(), target.size());
-      if (length <= 0) continue;  // gone since: outside the lock that can be
+      const ssize_t length =
+          retry_eintr([&] { return ::readlinkat(dir_.get(), e.name.data(), target.data(), target.size()); });
+      if (length < 0 && errno == ENOENT) continue;  // gone since: outside the lock that can be
+      // A claim that cannot be read may hold anything: nobody can plan around it.
+      if (length < 0) return sys_error(errno, "cannot read a record of the pool " + path_);
       target.resize(static_cast<size_t>(length));
       decoded = decode_record(e.name, target, snapshot);
     }
@@ -212,23 +210,26 @@ Result<Snapshot> LocalPool::read_again() {
   return snapshot;
 }
 
-void LocalPool::read_config(uint64_t inode) {
+Result<> LocalPool::read_config(uint64_t inode) {
   config_known_ = false;
   config_complaint_.clear();
-  config_inode_ = inode;
-  if (inode == 0) return;
+  config_inode_ = 0;  // until it is understood, it is asked for again
+  if (inode == 0) return success();
   std::array<char, max_target_bytes + 1> text{};
-  const ssize_t length = ::readlinkat(dir_.get(), config_entry, text.data(), text.size());
-  struct stat st {};
-  if (length < 0 || ::fstatat(dir_.get(), config_entry, &st, AT_SYMLINK_NOFOLLOW) != 0) {
-    config_inode_ = 0;
-    config_complaint_ = length < 0 && errno == EINVAL ? "the entry \"pool\" is not a symbolic link" : "";
-    return;
+  const ssize_t length = retry_eintr([&] { return ::readlinkat(dir_.get(), config_entry, text.data(), text.size()); });
+  if (length < 0 && errno == ENOENT) return success();
+  if (length < 0 && errno == EINVAL) {
+    config_complaint_ = "the entry \"pool\" is not a symbolic link";
+    return success();
   }
+  struct stat st {};
+  // Never take what cannot be read for what is not there: the settings would be written anew.
+  if (length < 0 || retry_eintr([&] { return ::fstatat(dir_.get(), config_entry, &st, AT_SYMLINK_NOFOLLOW); }) != 0)
+    return sys_error(errno, "cannot read the settings of the pool " + path_);
   PoolConfig read;
   if (!decode_config({text.data(), static_cast<size_t>(length)}, read)) {
     config_complaint_ = "the entry \"pool\" is garbled";
-    return;
+    return success();
   }
   // What the pool's owner or root wrote is believed. Anybody may have been the first party, and
   // wrote what the machine has: no more than that is taken from him.
@@ -238,12 +239,14 @@ void LocalPool::read_config(uint64_t inode) {
     if (!plain) {
       config_complaint_ = "the entry \"pool\" was written by uid " + std::to_string(st.st_uid) +
                           ", who does not own the pool, and says more than the machine's own figures";
-      return;
+      return success();
     }
     read.policy = Policy{};
   }
   config_ = std::move(read);
   config_known_ = true;
+  config_inode_ = inode;
+  return success();
 }
 
 std::string_view LocalPool::entry_name(const Party& party) const {

@@ -81,7 +81,7 @@ class LocalPool {
 
  private:
   Result<> scan();
-  void read_config(uint64_t inode);
+  Result<> read_config(uint64_t inode);
 
   OwnFd dir_;
   std::string path_;

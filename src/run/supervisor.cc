@@ -96,12 +96,17 @@ bool in_foreground() {
   return false;
 }
 
-// Takes what SIGCHLD announced. True once the command itself has ended.
-bool reap_child(pid_t pid, int& status) {
+enum class Child { runs, ended, unknown };
+
+// Takes what SIGCHLD announced. `unknown`, with errno, where the kernel does not say.
+Child reap_child(pid_t pid, int& status) {
   for (int events = 0; events < 100; ++events) {
     siginfo_t info{};
-    if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WSTOPPED | WNOHANG) != 0) return errno == ECHILD;
-    if (info.si_pid == 0) return false;
+    const auto ask = [&] {
+      return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WSTOPPED | WNOHANG);
+    };
+    if (retry_eintr(ask) != 0) return Child::unknown;
+    if (info.si_pid == 0) return Child::runs;
     if (info.si_code == CLD_STOPPED) {
       // As the command, so we: the shell that waits for us has to see it. But who sends a bare SIGSTOP to
       // a command in the background will continue the command, and not us.
@@ -109,9 +114,9 @@ bool reap_child(pid_t pid, int& status) {
       continue;
     }
     status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
-    return true;
+    return Child::ended;
   }
-  return false;
+  return Child::runs;
 }
 
 // A shell's fg continues the whole group: then the command has it already.
@@ -179,8 +184,7 @@ Result<Finished> supervise(const Command& command, const Signals& signals, const
   Finished finished;
   if (exec_failed != 0) {
     int ignored = 0;
-    while (!reap_child(pid, ignored)) {
-    }
+    (void)retry_eintr([&] { return ::waitpid(pid, &ignored, 0); });
     finished.exec_errno = exec_failed;
     finished.status = status_of_exec_failure(exec_failed);
     return finished;
@@ -198,7 +202,9 @@ Result<Finished> supervise(const Command& command, const Signals& signals, const
     while (signals.next(info)) {
       const int signal = static_cast<int>(info.ssi_signo);
       if (signal == SIGCHLD) {
-        if (reap_child(pid, finished.status)) return finished;
+        const Child child = reap_child(pid, finished.status);
+        if (child == Child::ended) return finished;
+        if (child == Child::unknown) return sys_error(errno, "cannot tell how the command fares");
       } else if (!came_from_terminal(info) && !(signal == SIGCONT && already_continued(pid))) {
         ::kill(pid, signal);
       }
