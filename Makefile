@@ -15,7 +15,7 @@ BOOTSTRAP ?= scripts/bootstrap.sh
 CONFIGURE = cmake --log-level=WARNING --preset
 NINJA = cmake --build $(1) $(if $(JOBS),-j $(JOBS)) --target
 TEST = ctest -j $(TEST_JOBS) --preset
-SOURCES = find src include tests bench -name '*.h' -o -name '*.hpp' -o -name '*.cc'
+SOURCES = find $(wildcard src include tests bench) -name '*.h' -o -name '*.hpp' -o -name '*.cc'
 BERTH = '$(CURDIR)/build/berth'
 
 .PHONY: all demo test check format-check tidy asan tsan bench soak model install uninstall clean help
@@ -23,22 +23,28 @@ BERTH = '$(CURDIR)/build/berth'
 
 all: ## build build/berth and build/libberth.so (the default)
 	@$(BOOTSTRAP) build
-	@$(MAKE) --no-print-directory build/build.ninja
+	@$(MAKE) -s --no-print-directory build/build.ninja
 	@$(call NINJA,build) berth libberth
 
 # ninja sees to it that cmake runs again when CMakeLists.txt has changed, but does not know the presets.
-# A build directory that was copied or moved from elsewhere is started afresh.
-build/build.ninja: CMakePresets.json
-	@grep -qsxF 'CMAKE_HOME_DIRECTORY:INTERNAL=$(CURDIR)' build/CMakeCache.txt || rm -f build/CMakeCache.txt
+# A build directory that was copied or moved from elsewhere points there, and is started afresh.
+MOVED = $(shell [ ! -e build/CMakeCache.txt ] || \
+  grep -qxF 'CMAKE_HOME_DIRECTORY:INTERNAL=$(CURDIR)' build/CMakeCache.txt || echo moved)
+
+build/build.ninja: CMakePresets.json $(MOVED)
 	@$(CONFIGURE) release
 	@touch $@
+
+.PHONY: moved
+moved:
+	@rm -rf build
 
 demo: all ## build, and watch berth at work on simulated GPUs
 	@build/berth demo
 
 test: ## build and run every test
 	@$(BOOTSTRAP) test
-	@$(MAKE) --no-print-directory build/build.ninja
+	@$(MAKE) -s --no-print-directory build/build.ninja
 	@$(CONFIGURE) release -DBERTH_TESTS=ON
 	@$(call NINJA,build) all
 	@$(TEST) release $(CTEST)
@@ -52,7 +58,7 @@ format-check:
 tidy:
 	@$(BOOTSTRAP) check
 	@$(CONFIGURE) dev
-	run-clang-tidy -quiet -j $(or $(JOBS),$(shell nproc)) -p build/dev '$(CURDIR)/src/.*(?<!_test)\.cc$$'
+	run-clang-tidy -quiet -j $(or $(JOBS),$(shell nproc)) -p build/dev '$(CURDIR)/src/.*/(?!sim_)[^/]*(?<!_test)\.cc$$'
 
 # The thread sanitizer of g++ 12 cannot live with the widest address randomisation of newer kernels.
 asan tsan:

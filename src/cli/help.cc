@@ -25,38 +25,32 @@ The pool is $BERTH_POOL, else /run/berth, else /dev/shm/berth.
 )help";
   }
   if (verb == "run") {
-    return R"help(berth run [CLAIM] [WAIT] [HOLD] [--] CMD [ARG...]
-What stands after the first word of CMD is CMD's.
-
+    return R"help(berth run [CLAIM] [WAIT] [HOLD] [--] CMD [ARG...]   (after CMD all is CMD's)
 CLAIM, all or nothing (none: --gpus 1)
-  -g, --gpus N            N whole GPUs; shared with --vram SIZE or --compute PCT
-      --only LIST         only these: indices, UUIDs or prefixes; --exclude LIST
-      --min-free SIZE     only GPUs with so much free; --max-util PCT
-      --cpu N, --ram SIZE, -r, --resource NAME=N  (see berth set --help)
+  -g, --gpus N         N whole GPUs; shared with --vram SIZE or --compute PCT
+  --only LIST, --exclude LIST, --min-free SIZE, --max-util PCT    which of them
+  --cpu N, --ram SIZE, -r, --resource NAME=N     (see berth set --help)
 WAIT (none: as long as it takes, in turn)
-      --no-wait           exit 75 if it is not free now
-      --timeout DUR       exit 124 after DUR; --on-timeout run: run all the same
-  -p, --priority N        more is sooner; default 0
-      --expect DUR        how long it will take
-  -l, --label TEXT        a name for people
-      --dry-run           only say whether it would start now: exit 0, 75 or 3
+  --no-wait            exit 75 if it is not free now
+  --timeout DUR        exit 124 after DUR; --on-timeout run: run all the same
+  -p, --priority N     more is sooner; default 0
+  --expect DUR         how long it will take
+  -l, --label TEXT     a name for people
+  --dry-run            only say whether it would start now: exit 0, 75 or 3
 HOLD
-      --limit DUR         TERM after DUR, KILL after --grace DUR (30s) more
-      --until command     the place ends with CMD, not with all it started
-      --exec              become CMD: no berth process stays
-      --threads N, --nice N, --idle-io, --visible index|uuid
-
+  --limit DUR          TERM after DUR, KILL after --grace DUR (30s) more
+  --until command      the place ends with CMD, not with all that it started
+  --exec               become CMD: no berth process stays
+  --threads N, --nice N, --idle-io, --visible index|uuid
 SIZE: 8G, 512M, 8GB (= 8,000,000,000 bytes); bare: MiB. DUR: 90, 5m, 1h30m.
-Exit: CMD's own; 128+N if signal N ended it; 2 wrong call; 3 can never be met;
-4 GPUs unreadable; 75 busy; 76 lost; 124 timed out; 125 berth could not;
-126, 127 CMD not executable, not found.
-
+Exit: CMD's own; 128+N by signal N; 2 wrong call; 3 can never be met; 4 no GPU
+read; 75 busy; 76 lost; 124 timed out; 125 berth could not; 126, 127 as sh.
   berth run --cpu 1 -- xz -9 bigfile
   berth run --vram 8G --label chat --no-wait -- python serve.py
 )help";
   }
   if (verb == "hold") {
-    return R"help(berth hold [CLAIM] [WAIT] --for PID [--ttl DUR] [--print env|uuid|index|id]
+    return R"help(berth hold [CLAIM] [WAIT] --for PID [--ttl DUR] [--print WHAT]
 A place without a command, until process PID is gone, DUR has passed, or it is
 released. CLAIM and WAIT as for run. A keeper is left in the background.
 
@@ -93,7 +87,7 @@ root; others: exit 77.
 
   berth set cpu=12 license=2
   berth set ram=96G
-  berth set policy.max_priority=5   a higher --priority is lowered to it (root's not)
+  berth set policy.max_priority=5   lowers any higher --priority (root's not)
   berth set policy.age=30m          what a point of priority is worth in waiting
 )help";
   }
@@ -107,7 +101,7 @@ to its default.
   }
   if (verb == "release") {
     return R"help(berth release [ID | --label TEXT]
-Ends a lease of one's own (root: anyone's). Its command runs on, without a place.
+Ends a lease of one's own (root: anyone's). Its command runs on, unplaced.
 ID is what status shows, or a unique prefix; without one, the lease that this
 shell runs in. Exit 1: no such lease; 77: not yours.
 

@@ -136,20 +136,23 @@ def end_holder(holder, timeout=10.0):
     return holder.wait(timeout)
 
 
-_public = None
+_public = {}
 
 
-def public_berth():
-    """The program at a place where every user may run it."""
-    global _public
-    if _public is None:
+def public(program):
+    """A copy of a program at a place where every user may run it."""
+    if program not in _public:
         place = tempfile.mkdtemp(prefix="berthtest-bin-")
         atexit.register(shutil.rmtree, place, ignore_errors=True)
         os.chmod(place, 0o755)
-        _public = os.path.join(place, "berth")
-        shutil.copy(berth(), _public)
-        os.chmod(_public, 0o755)
-    return _public
+        _public[program] = os.path.join(place, os.path.basename(program))
+        shutil.copy(program, _public[program])
+        os.chmod(_public[program], 0o755)
+    return _public[program]
+
+
+def public_berth():
+    return public(berth())
 
 
 def as_user(uid, umask=0o022):
