@@ -74,7 +74,7 @@ PoolConfig capacities() {
 Request request_for(const std::string& name) {
   Request request;
   request.claim.counters = {{name, 1}};
-  request.info = {::getpid(), "", "bench"};
+  request.info = {::getpid(), "", "bench", ""};
   return request;
 }
 

@@ -36,8 +36,7 @@ bool in_container() {
 bool is_mount_point(const std::string& path) {
   struct stat here {};
   struct stat above {};
-  return ::stat(path.c_str(), &here) == 0 && ::stat((path + "/..").c_str(), &above) == 0 &&
-         here.st_dev != above.st_dev;
+  return ::stat(path.c_str(), &here) == 0 && ::stat((path + "/..").c_str(), &above) == 0 && here.st_dev != above.st_dev;
 }
 
 Result<> check_pool_is_shared(const std::string& pool_path) {

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdlib>
 #include <cstdio>
+#include <cstdlib>
 
 #include "base/text.h"
 #include "cli/commands.h"
@@ -84,8 +84,9 @@ void look_inside(Findings& out, LocalPool& pool, const PoolView& view) {
   if (!view.snapshot.newer_name.empty())
     out.wrong("a newer berth uses this pool (entry " + printable(view.snapshot.newer_name) + ")", "upgrade this one");
   if (view.snapshot.garbage > 0)
-    out.wrong(std::to_string(view.snapshot.garbage) + " entries look like records and cannot be read; they count as nothing",
-              "see ls -l " + pool.path() + ", and have their owner or root remove them");
+    out.wrong(
+        std::to_string(view.snapshot.garbage) + " entries look like records and cannot be read; they count as nothing",
+        "see ls -l " + pool.path() + ", and have their owner or root remove them");
   out.note(std::to_string(view.leases.size()) + " live parties");
   if (view.dead > 0)
     out.note(std::to_string(view.dead) +
@@ -100,8 +101,8 @@ void look_inside(Findings& out, LocalPool& pool, const PoolView& view) {
     const Party& party = view.snapshot.parties[static_cast<size_t>(lease.party)];
     const std::string dir(party.dir());
     if (dir.substr(0, dir.find('.')) != std::to_string(lease.uid))
-      out.note("lease " + std::string(party.id.view()) + " was made by uid " + dir + " of a user namespace; here it is " +
-               lease.user);
+      out.note("lease " + std::string(party.id.view()) + " was made by uid " + dir +
+               " of a user namespace; here it is " + lease.user);
   }
 }
 
@@ -109,7 +110,8 @@ void look_at_lock(Findings& out, LocalPool& pool) {
   const std::string holder = lock_holder(pool.fd());
   if (holder.empty()) return out.fine("nobody sits on the pool's lock");
   if (holder.find("stopped") != std::string::npos)
-    return out.wrong("the pool's lock is held by " + holder + "; all others wait for it", "kill -CONT that process, or kill it");
+    return out.wrong("the pool's lock is held by " + holder + "; all others wait for it",
+                     "kill -CONT that process, or kill it");
   out.note("the pool's lock is held by " + holder + " at this moment");
 }
 

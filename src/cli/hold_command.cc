@@ -85,7 +85,8 @@ void keep_until(Place& place, int pid_fd) {
     std::vector<pollfd> fds{{pid_fd, POLLIN, 0}, {place.signals().fd(), POLLIN, 0}};
     for (const auto& seat : place.seats()) fds.push_back({seat->ledger.bell_fd(), POLLIN, 0});
     int left_ms = -1;
-    if (end_us >= 0) left_ms = static_cast<int>(std::clamp<int64_t>((end_us - monotonic_us() + 999) / 1000, 0, 1 << 30));
+    if (end_us >= 0)
+      left_ms = static_cast<int>(std::clamp<int64_t>((end_us - monotonic_us() + 999) / 1000, 0, 1 << 30));
     const int ready = ::poll(fds.data(), fds.size(), left_ms);
     if (ready < 0 && errno != EINTR) return;
     if (fds[0].revents != 0) return;

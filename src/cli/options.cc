@@ -175,7 +175,9 @@ class RunReader {
       case opt_on_timeout: return choice("--on-timeout", value, "fail", "run", o.run_after_timeout);
       case opt_until: return choice("--until", value, "tree", "command", o.until_command);
       case opt_visible: return choice("--visible", value, "index", "uuid", o.visible_by_uuid);
-      case opt_for: return number("--for", value, [&](int64_t n) { o.for_pid = n; }, 1, int64_t{1} << 22);
+      case opt_for:
+        return number(
+            "--for", value, [&](int64_t n) { o.for_pid = n; }, 1, int64_t{1} << 22);
       case opt_ttl: return duration("--ttl", value, [&](int64_t ms) { o.ttl_ms = ms; });
       case opt_print: return print(value);
       default: return usage("unknown option");

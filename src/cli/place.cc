@@ -247,7 +247,7 @@ Request Place::request_for(const Part& part, const PartyInfo& info) const {
   request.claim = part.claim;
   request.parent = part.parent;
   request.priority = options_.priority;
-  request.priority_cap = acts_as_root() ? max_priority_magnitude : 0;
+  request.priority_cap = options_.priority > 0 && is_root() ? max_priority_magnitude : 0;
   request.expect_s = options_.expect_s;
   request.info = info;
   return request;

@@ -13,6 +13,7 @@
 #include "cli/view.h"
 #include "engine/engine.h"
 #include "ledger/local_ledger.h"
+#include "run/supervisor.h"
 
 namespace berth {
 
@@ -62,16 +63,28 @@ Result<> forget(PoolConfig& config, const std::string& name) {
   return success();
 }
 
+// A signal that ended a wait for the lock ends us as it would have, had it not been waited for.
+void die_if_told(const Signals& signals) {
+  signalfd_siginfo info{};
+  while (signals.next(info)) {
+    const int signal = static_cast<int>(info.ssi_signo);
+    if (signal != SIGCONT && signal != SIGWINCH && signal != SIGCHLD) Signals::die_of(signal);
+  }
+}
+
 int configure(const std::function<Result<>(PoolConfig&)>& edit) {
   auto pool = open_pool(LocalPool::IfMissing::create);
   if (!pool) return fail(pool.error());
   if (::geteuid() != 0 && ::geteuid() != pool->owner())
     return fail(Error{ErrorKind::not_yours, 0,
                       "the settings of " + pool->path() + " belong to " + user_name(pool->owner()) + " and root"});
-  LocalLedger ledger(*pool);
+  auto signals = Signals::take();
+  if (!signals) return fail(signals.error());
+  LocalLedger ledger(*pool, signals->fd());
   ledger.on_slow_lock([](const std::string& sentence) { say(sentence); });
   Engine engine(ledger, machine_figures);
   const auto done = engine.configure(edit);
+  if (!done.ok()) die_if_told(*signals);
   return done.ok() ? exit_status::ok : fail(done.error());
 }
 
@@ -161,11 +174,16 @@ int release_command(const Words& words) {
   if (!view) return fail(view.error());
   auto ids = find_leases(*view, wanted);
   if (!ids) return fail(ids.error());
-  LocalLedger ledger(*pool);
+  auto signals = Signals::take();
+  if (!signals) return fail(signals.error());
+  LocalLedger ledger(*pool, signals->fd());
   ledger.on_slow_lock([](const std::string& sentence) { say(sentence); });
   Engine engine(ledger, machine_figures);
   for (const PartyId& id : *ids)
-    if (auto done = engine.evict(id); !done) return fail(done.error());
+    if (auto done = engine.evict(id); !done) {
+      die_if_told(*signals);
+      return fail(done.error());
+    }
   return exit_status::ok;
 }
 

@@ -73,9 +73,11 @@ std::optional<Snapshot> inside(const Snapshot& all, const PartyId& parent) {
 }
 
 OrderKey order_key(const Party& party, const Policy& policy) {
-  // Both factors are bounded at the door (10^6 points, a year), so this stays far from overflow.
-  const int64_t lead_us = static_cast<int64_t>(party.priority) * policy.age_s * 1'000'000;
-  return OrderKey{party.arrival_us - std::clamp<int64_t>(lead_us, -max_amount, max_amount), party.id};
+  // A million points of a year each are more than an int64 holds: past that, more is the same.
+  const int64_t point_us = std::max<int64_t>(1, policy.age_s * 1'000'000);
+  const int64_t most_points = max_amount / point_us;
+  const int64_t points = std::clamp<int64_t>(party.priority, -most_points, most_points);
+  return OrderKey{party.arrival_us - points * point_us, party.id};
 }
 
 }  // namespace berth

@@ -21,7 +21,7 @@
 namespace berth {
 
 inline constexpr size_t max_snapshot_resources = 64;
-inline constexpr size_t max_snapshot_devices = 512;
+inline constexpr size_t max_snapshot_devices = 2048;
 using DeviceMask = std::bitset<max_snapshot_devices>;
 
 // Ten characters of [a-z2-7], drawn at random, never used again.

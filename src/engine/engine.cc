@@ -25,9 +25,10 @@ namespace berth {
 
 namespace {
 
-constexpr int64_t answer_time_us = 100'000;    // how long a rung waiter has before it is passed over
-constexpr int64_t stale_us = 500'000;          // unanswered rings older than this prove nothing any more
-constexpr int64_t safety_tick_us = 2'000'000;  // of the two at the front; doubles with every two behind
+constexpr int64_t end_of_time_us = int64_t{1} << 52;  // the year 2112; later arrivals are not taken for clocks
+constexpr int64_t answer_time_us = 100'000;           // how long a rung waiter has before it is passed over
+constexpr int64_t stale_us = 500'000;                 // unanswered rings older than this prove nothing any more
+constexpr int64_t safety_tick_us = 2'000'000;         // of the two at the front; doubles with every two behind
 constexpr int64_t longest_tick_us = 3'600'000'000;
 constexpr int64_t release_patience_us = 2'000'000;  // then the death of our life frees the place as well
 constexpr int64_t step_aside_patience_us = 500'000;
@@ -83,7 +84,8 @@ Result<> Engine::find_self(Look& look) {
     return Error{ErrorKind::lost, 0, "our place in line was removed from the pool"};
   }
   int64_t latest_us = 0;
-  for (const Party& p : look.snapshot.parties) latest_us = std::max(latest_us, p.arrival_us);
+  for (const Party& p : look.snapshot.parties)
+    if (p.arrival_us < end_of_time_us) latest_us = std::max(latest_us, p.arrival_us);
   record_.arrival_us = std::min(max_amount, std::max(ledger_.now_wall_us(), latest_us + 1));
   record_.priority = std::min(record_.priority, std::max(priority_cap_, look.snapshot.policy.max_priority));
   record_.state = PartyState::waiting;
@@ -104,7 +106,7 @@ Result<Engine::Look> Engine::look() {
   Look look;
   look.snapshot = std::move(*snapshot);
   if (auto found = find_self(look); !found) return found.error();
-  look.dead.assign(look.snapshot.parties.size(), false);
+  recall_the_dead(look);
   look.silent.assign(look.snapshot.parties.size(), false);
   if (!entered_) sample_the_dead(look);
   const int64_t began_us = ledger_.now_monotonic_us();
@@ -113,6 +115,13 @@ Result<Engine::Look> Engine::look() {
   // would pass it over at once when its next turn comes, before it can have read its bell.
   std::erase_if(patience_, [&](const auto& entry) { return entry.second.last_look_us < began_us; });
   return look;
+}
+
+// Death is final: whom we found dead, and could not remove, is dead in every later look.
+void Engine::recall_the_dead(Look& look) const {
+  look.dead.assign(look.snapshot.parties.size(), false);
+  if (known_dead_.empty()) return;
+  for (size_t i = 0; i < look.dead.size(); ++i) look.dead[i] = known_dead_.contains(look.snapshot.parties[i].id);
 }
 
 bool Engine::bury(Look& look, int index) {
@@ -152,6 +161,8 @@ void Engine::settle(Look& look) {
     bool changed = std::exchange(deep_, false) && look_deeply(look, watched);
     for (const int index : ledger_.watch(look.snapshot, watched.parties)) changed |= bury(look, index);
     if (!changed) changed = supervise(look, watched.entitled);
+    // Two or three dead are a crash. More are a graveyard, and are better counted all at once.
+    if (changed && round == 3) (void)look_deeply(look, watched);
     if (!changed) return;
   }
 }
@@ -348,7 +359,7 @@ void Engine::leave_the_line() {
       return p.state == PartyState::waiting && p.id != record_.id;
     });
     if (look.self >= 0 && company) {
-      look.dead.assign(look.snapshot.parties.size(), false);
+      recall_the_dead(look);
       const PartyState state = look.snapshot.parties[static_cast<size_t>(look.self)].state;
       (void)change_pool(look, state, /*self_gone=*/true, [] { return success(); });
     }
@@ -382,7 +393,7 @@ Result<Acquired> Engine::preview(const Request& request) {
   Look look;
   look.snapshot = std::move(*mine);
   if (auto found = find_self(look); !found) return found.error();
-  look.dead.assign(look.snapshot.parties.size(), false);
+  recall_the_dead(look);
   look.plan = plan(look.snapshot);
   if (look.verdict() == Verdict::wait && look_deeply(look, watch(look.snapshot, look.plan, look.self)))
     look.plan = plan(look.snapshot, look.dead);
@@ -448,7 +459,7 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
           leave_the_line();
           return sat.error();
         }
-        for (const uint16_t g : record_.grant) out.devices.push_back(record_.claim.eligible[g]);
+        for (const uint16_t g : record_.grant) out.devices.push_back(record_.claim.eligible.at(g));
         out.arrival_us = record_.arrival_us;
         out.seated_us = record_.seated_us;
         if (!waited) ledger_.sweep_orphans();  // who waited has others waiting for its lock
@@ -510,7 +521,7 @@ Result<> Engine::shift_locked(PartyState state) {
   look.snapshot = std::move(*snapshot);
   look.self = look.snapshot.find(record_.id);
   if (look.self < 0) return Error{ErrorKind::lost, 0, "our place in line was removed from the pool"};
-  look.dead.assign(look.snapshot.parties.size(), false);
+  recall_the_dead(look);
   come_back_ = false;
   record_.state = state;
   return change_pool(look, state, /*self_gone=*/false, [&] { return ledger_.change(record_); });
@@ -564,7 +575,7 @@ Result<> Engine::evict(const PartyId& id) {
   look.snapshot = std::move(*snapshot);
   look.self = look.snapshot.find(id);
   if (look.self < 0) return Error{ErrorKind::not_found, 0, "no such lease"};
-  look.dead.assign(look.snapshot.parties.size(), false);
+  recall_the_dead(look);
   const Party party = look.snapshot.parties[static_cast<size_t>(look.self)];
   const bool entered = std::exchange(entered_, true);  // the party is in the pool, though it is not us
   auto done = change_pool(look, party.state, /*self_gone=*/true, [&] { return ledger_.evict(party); });

@@ -126,6 +126,7 @@ class Engine {
   void settle(Look& look);
   bool look_deeply(Look& look, const Watch& watched);
   bool supervise(Look& look, const std::vector<int>& entitled);
+  void recall_the_dead(Look& look) const;
   bool bury(Look& look, int index);
   void sample_the_dead(Look& look);
   // Ring, then commit: `commit` makes the own change, after the dead are gone from the pool.

@@ -98,5 +98,7 @@ class LocalLedger final : public Ledger {
 
 // The uid as root sees itself, and whether it may do as root does.
 [[nodiscard]] bool acts_as_root();
+// Root of the machine, not of a user namespace: whom no policy bounds.
+[[nodiscard]] bool is_root();
 
 }  // namespace berth

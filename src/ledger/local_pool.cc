@@ -10,6 +10,8 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <map>
+#include <unordered_map>
 
 #include "base/sys.h"
 
@@ -207,7 +209,64 @@ Result<Snapshot> LocalPool::read_again() {
     if (decoded == Decoded::garbage) ++snapshot.garbage;
     if (decoded == Decoded::newer) snapshot.newer_name = e.name;
   }
+  vet(snapshot);
   return snapshot;
+}
+
+// Records that speak of another's id: twins of one id, and those that claim to be inside a lease. They
+// are rare, so their owners are looked at; a stranger's is garbage. (A record of its own with a life of its
+// own is its owner's whole right, whatever it says.)
+void LocalPool::vet(Snapshot& snapshot) const {
+  std::unordered_map<std::string_view, int> count;
+  count.reserve(snapshot.parties.size() * 2);
+  bool doubtful = false;
+  for (const Party& p : snapshot.parties) doubtful |= ++count[p.id.view()] > 1 || p.nested;
+  if (!doubtful) return;
+  // Of two that are each their owner's, the elder is the true one: who copies an id has to have seen it.
+  // A tmpfs numbers its inodes upwards, and a rename keeps them.
+  std::map<PartyId, ino_t> eldest;
+  std::vector<ino_t> inodes(snapshot.parties.size(), 0);
+  for (size_t i = 0; i < snapshot.parties.size(); ++i) {
+    const Party& p = snapshot.parties[i];
+    if (count[p.id.view()] == 1 && !p.nested) continue;
+    inodes[i] = genuine_inode(snapshot, p);
+    if (inodes[i] == 0) continue;
+    const auto [at, fresh] = eldest.emplace(p.id, inodes[i]);
+    if (!fresh) at->second = std::min(at->second, inodes[i]);
+  }
+  std::vector<Party> genuine;
+  for (size_t i = 0; i < snapshot.parties.size(); ++i) {
+    const Party& p = snapshot.parties[i];
+    const bool suspect = count[p.id.view()] > 1 || p.nested;
+    if (suspect && (inodes[i] == 0 || eldest[p.id] != inodes[i]))
+      ++snapshot.garbage;
+    else
+      genuine.push_back(p);
+  }
+  snapshot.parties = std::move(genuine);
+}
+
+// The inode of a record that its owner had the right to make; 0 for any other.
+ino_t LocalPool::genuine_inode(const Snapshot& snapshot, const Party& party) const {
+  struct stat record {};
+  struct stat directory {};
+  const std::string name(entry_name(party));
+  // What cannot be looked at is believed: to leave out a true one would give its place away.
+  if (::fstatat(dir_.get(), name.c_str(), &record, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT ? 1 : 0;
+  const std::string dir = "u" + std::string(party.dir());
+  if (::fstatat(dir_.get(), dir.c_str(), &directory, AT_SYMLINK_NOFOLLOW) != 0)
+    return errno != ENOENT ? record.st_ino : 0;
+  if (record.st_uid != directory.st_uid) return 0;
+  if (!party.nested) return record.st_ino;
+  // Inside a lease stands only whose lease it is.
+  for (const Party& p : snapshot.parties) {
+    struct stat parent {};
+    if (p.id != party.parent) continue;
+    const std::string parent_name(entry_name(p));
+    if (::fstatat(dir_.get(), parent_name.c_str(), &parent, AT_SYMLINK_NOFOLLOW) == 0 && parent.st_uid == record.st_uid)
+      return record.st_ino;
+  }
+  return 0;
 }
 
 Result<> LocalPool::read_config(uint64_t inode) {

@@ -213,8 +213,11 @@ std::string record_target(const Record& record) {
 Decoded decode_record(std::string_view name, std::string_view target, Snapshot& snapshot) {
   if (name.size() < 3 || name.size() > max_name_bytes) return Decoded::foreign;
   const auto state = decode_state(name[0]);
-  if (!state || name[1] < '0' || name[1] > '9') return Decoded::foreign;
-  if (name[1] != '1' || name[2] != ',') return name[2] == ',' || name[1] != '1' ? Decoded::newer : Decoded::foreign;
+  const size_t comma = name.find(',');
+  if (!state || comma == std::string_view::npos) return Decoded::foreign;
+  const auto version = parse_count(name.substr(1, comma - 1));
+  if (!version || *version == 0) return Decoded::foreign;
+  if (*version != 1) return Decoded::newer;
 
   Fields fields(name.substr(3), ',');
   std::array<std::string_view, 8> f;

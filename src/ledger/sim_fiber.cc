@@ -20,8 +20,8 @@ namespace berth {
 
 namespace {
 
-// The engine's own frames are small; the sanitizers' are not.
-constexpr size_t stack_size = size_t{512} << 10;
+// The engine needs some 10 KiB and the sanitizers several times that. A page is paid for when touched.
+constexpr size_t stack_size = size_t{128} << 10;
 
 void arrived([[maybe_unused]] void* saved, [[maybe_unused]] const void** old_stack, [[maybe_unused]] size_t* old_size) {
 #ifdef BERTH_FIBERS_TOLD

@@ -57,10 +57,10 @@ struct SimParty {
   int uid = 0;
   PartyId id;  // once entered
   int steps = 0;
-  bool life = false;       // the write end is held, by it or a child
-  bool bell = false;       // somebody listens
-  int unread = 0;          // rings in the bell
-  bool cancelled = false;  // its cancel descriptor is readable
+  bool life = false;         // the write end is held, by it or a child
+  bool bell = false;         // somebody listens
+  int unread = 0;            // rings in the bell
+  bool cancelled = false;    // its cancel descriptor is readable
   bool heeds_cancel = true;  // in lock()
   bool killed = false;
   int64_t stopped_until_us = -1;

@@ -102,9 +102,7 @@ enum class Child { runs, ended, unknown };
 Child reap_child(pid_t pid, int& status) {
   for (int events = 0; events < 100; ++events) {
     siginfo_t info{};
-    const auto ask = [&] {
-      return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WSTOPPED | WNOHANG);
-    };
+    const auto ask = [&] { return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WSTOPPED | WNOHANG); };
     if (retry_eintr(ask) != 0) return Child::unknown;
     if (info.si_pid == 0) return Child::runs;
     if (info.si_code == CLD_STOPPED) {

@@ -31,7 +31,9 @@ using Chains = std::vector<std::array<int, 2>>;
 [[nodiscard]] bool contend(const Snapshot& snapshot, int a, int b);
 
 struct Watch {
-  std::vector<int> parties;  // watch the lives of these; if none of them goes, self cannot be seated
+  // Watch the lives of these. While all of them live and those who wait go on waiting, self cannot be
+  // seated; of one that may sit down or sits down, self is told.
+  std::vector<int> parties;
   // What may keep self from a seat, near or far: it contends with self, or with somebody ahead that
   // does, and so on. Far ones count because the near one may be stopped: it would not notice that
   // its turn has come, and so would not be passed over.
