@@ -382,6 +382,37 @@ def test_forged_twin_does_not_end_a_life():
     return ""
 
 
+def test_forged_twin_made_beforehand():
+    """As before, but the forger's link is older than the record that it becomes the twin of by a rename."""
+    why = missing()
+    if why:
+        return f"skipped: {why}"
+    with shared_pool(slot=1) as pool:
+        forger = Forger(pool)
+        forger.record("x", "\npid 99\nlabel not hers")
+        holder = hold(pool, ANNE, "-r", "slot=1")
+        mine = entry_of(pool, holder.pid)
+        party = mine.split(",")[1]
+        forger.live(party)
+        twin = forged(mine, uid=BERT, claim="other=1")
+        check(as_uid(BERT, lambda: os.rename(f"{pool.path}/x", f"{pool.path}/{twin}")) == "", "the forger cannot rename what is his")
+        try:
+            done = run(pool, ANNE, "run", "--no-wait", "-r", "slot=1", "--", "true")
+            check(done.returncode == 75, f"the holder does not count any more: exit {done.returncode} {done.stderr!r}")
+            check(holder.pid in [lease["pid"] for lease in pool.leases("held")], f"status: {pool.leases('held')}")
+            waiter = spawn(pool, ANNE, "run", "-r", "slot=1", "--", "true")
+            wait_name(pool, "w1,", lambda: waiter.poll() is not None)
+        finally:
+            forger.end()
+        done = run(pool, ANNE, "run", "--no-wait", "-r", "slot=1", "--", "true")
+        check(done.returncode == 75, f"the holder died with the twin: exit {done.returncode} {done.stderr!r}")
+        done = run(pool, ANNE, "release", party)
+        check(done.returncode == 0, f"release of one's own: {done.returncode} {done.stderr!r}")
+        check(wait_exit(waiter, 10, pool) == 0, pool.err(waiter))
+        end_holder(holder)
+    return ""
+
+
 def test_forged_twin_does_not_hide_a_death():
     """A twin with a living FIFO of the forger's: the holder's death is still noticed at once."""
     why = missing()
@@ -445,6 +476,35 @@ def test_forged_children_take_nothing_from_a_lease():
             f.write("go\n")
         status = wait_exit(outer, 10, pool)
         forger.end()
+        check(status == 5, f"inside its own lease: exit {status}: {pool.err(outer)!r}")
+    return ""
+
+
+def test_forged_children_of_a_twin_take_nothing():
+    """The same with a twin of the lease itself, so that the stranger's lease "of that id" is his own."""
+    why = missing()
+    if why:
+        return f"skipped: {why}"
+    with shared_pool(slot=2) as pool:
+        go = os.path.join(pool.tmp, "go")
+        os.mkfifo(go)
+        os.chmod(go, 0o666)
+        program = public_berth()
+        outer = spawn(pool, ANNE, "run", "-r", "slot=2", "--", "sh", "-c",
+                      f"read x < {go}; exec {program} run --no-wait -r slot=2 -- sh -c 'exit 5'")
+        wait_name(pool, "h1,")
+        mine = entry_of(pool, outer.pid)
+        party = mine.split(",")[1]
+        forger, child = Forger(pool), Forger(pool)
+        forger.live(party)
+        forger.record(forged(mine, uid=BERT, claim="other=1"))
+        child.live("abcdefghij")
+        child.record(forged(mine, uid=BERT, party="abcdefghij", claim="slot=2", parent=party))
+        with open(go, "w", encoding="ascii") as f:
+            f.write("go\n")
+        status = wait_exit(outer, 10, pool)
+        forger.end()
+        child.end()
         check(status == 5, f"inside its own lease: exit {status}: {pool.err(outer)!r}")
     return ""
 
@@ -564,6 +624,7 @@ def test_root_of_a_user_namespace_is_no_root():
 main([test_two_users_and_root, test_two_users_with_umask_077, test_first_party_is_no_root, test_a_user_makes_the_pool,
       test_nobody_touches_what_is_anothers, test_protected_fifos, test_the_dead_of_one_do_not_block_another,
       test_forged_twin_does_not_seat_a_waiter, test_forged_twin_with_other_devices, test_forged_twin_does_not_end_a_life,
-      test_forged_twin_does_not_hide_a_death, test_forged_twin_does_not_keep_an_owner_from_release,
-      test_forged_children_take_nothing_from_a_lease, test_pid_namespaces, test_user_namespaces,
+      test_forged_twin_made_beforehand, test_forged_twin_does_not_hide_a_death, test_forged_twin_does_not_keep_an_owner_from_release,
+      test_forged_children_take_nothing_from_a_lease,
+      test_forged_children_of_a_twin_take_nothing, test_pid_namespaces, test_user_namespaces,
       test_user_and_pid_namespaces, test_root_of_a_user_namespace_is_no_root])

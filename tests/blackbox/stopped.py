@@ -155,7 +155,8 @@ def test_job_that_stops_itself_holds():
     bare SIGSTOP from somewhere stops the command alone: whoever sent it knows only of that."""
     with Pool(slot=1) as pool:
         witness = Witness(pool)
-        holder = pool.spawn("run", "-r", "slot=1", "--", *witness.job("slot:1", -1, "holder"))
+        # A group of its own: in an orphaned one, as a job without a terminal may be in, TSTP does nothing.
+        holder = pool.spawn("run", "-r", "slot=1", "--", *witness.job("slot:1", -1, "holder"), preexec_fn=os.setpgrp)
         job, _ = witness.started("holder")
         waiter, = line_up(pool, witness, ["next"])
         kill(job, signal.SIGSTOP)
