@@ -222,23 +222,23 @@ void LocalPool::vet(Snapshot& snapshot) const {
   bool doubtful = false;
   for (const Party& p : snapshot.parties) doubtful |= ++count[p.id.view()] > 1 || p.nested;
   if (!doubtful) return;
-  // Of two that are each their owner's, the elder is the true one: who copies an id has to have seen it.
-  // A tmpfs numbers its inodes upwards, and a rename keeps them.
-  std::map<PartyId, ino_t> eldest;
-  std::vector<ino_t> inodes(snapshot.parties.size(), 0);
+  // Of two that are each their owner's, the one with the elder life is the true one: who copies an id has
+  // to have seen it, and to make a FIFO of that name, or to rename one, sets its ctime.
+  std::map<PartyId, int64_t> eldest;
+  std::vector<int64_t> births(snapshot.parties.size(), 0);
   for (size_t i = 0; i < snapshot.parties.size(); ++i) {
     const Party& p = snapshot.parties[i];
     if (count[p.id.view()] == 1 && !p.nested) continue;
-    inodes[i] = genuine_inode(snapshot, p);
-    if (inodes[i] == 0) continue;
-    const auto [at, fresh] = eldest.emplace(p.id, inodes[i]);
-    if (!fresh) at->second = std::min(at->second, inodes[i]);
+    births[i] = genuine_birth(snapshot, p);
+    if (births[i] == 0) continue;
+    const auto [at, fresh] = eldest.emplace(p.id, births[i]);
+    if (!fresh) at->second = std::min(at->second, births[i]);
   }
   std::vector<Party> genuine;
   for (size_t i = 0; i < snapshot.parties.size(); ++i) {
     const Party& p = snapshot.parties[i];
     const bool suspect = count[p.id.view()] > 1 || p.nested;
-    if (suspect && (inodes[i] == 0 || eldest[p.id] != inodes[i]))
+    if (suspect && (births[i] == 0 || eldest[p.id] != births[i]))
       ++snapshot.garbage;
     else
       genuine.push_back(p);
@@ -246,27 +246,34 @@ void LocalPool::vet(Snapshot& snapshot) const {
   snapshot.parties = std::move(genuine);
 }
 
-// The inode of a record that its owner had the right to make; 0 for any other.
-ino_t LocalPool::genuine_inode(const Snapshot& snapshot, const Party& party) const {
+// When the life of a party was made, if its owner had the right to make its record; 0 for any other.
+int64_t LocalPool::genuine_birth(const Snapshot& snapshot, const Party& party) const {
   struct stat record {};
   struct stat directory {};
+  struct stat life {};
   const std::string name(entry_name(party));
+  const std::string dir = "u" + std::string(party.dir());
+  const std::string life_path = dir + "/" + std::string(party.id.view()) + ".l";
   // What cannot be looked at is believed: to leave out a true one would give its place away.
   if (::fstatat(dir_.get(), name.c_str(), &record, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT ? 1 : 0;
-  const std::string dir = "u" + std::string(party.dir());
-  if (::fstatat(dir_.get(), dir.c_str(), &directory, AT_SYMLINK_NOFOLLOW) != 0)
-    return errno != ENOENT ? record.st_ino : 0;
+  if (::fstatat(dir_.get(), dir.c_str(), &directory, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT ? 1 : 0;
   if (record.st_uid != directory.st_uid) return 0;
-  if (!party.nested) return record.st_ino;
-  // Inside a lease stands only whose lease it is.
+  if (::fstatat(dir_.get(), life_path.c_str(), &life, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT ? 1 : 0;
+  const int64_t birth = static_cast<int64_t>(life.st_ctim.tv_sec) * 1'000'000'000 + life.st_ctim.tv_nsec;
+  if (!party.nested) return birth;
+  // Inside a lease stands only whose lease it is: the true one of that id.
+  int64_t parent_birth = 0;
+  std::string_view parent_dir;
   for (const Party& p : snapshot.parties) {
-    struct stat parent {};
-    if (p.id != party.parent) continue;
-    const std::string parent_name(entry_name(p));
-    if (::fstatat(dir_.get(), parent_name.c_str(), &parent, AT_SYMLINK_NOFOLLOW) == 0 && parent.st_uid == record.st_uid)
-      return record.st_ino;
+    if (p.id != party.parent || p.id == party.id) continue;
+    Party alone = p;
+    alone.nested = false;  // whose it is, not what it is inside of
+    const int64_t theirs = genuine_birth(snapshot, alone);
+    if (theirs == 0 || (parent_birth != 0 && theirs >= parent_birth)) continue;
+    parent_birth = theirs;
+    parent_dir = p.dir();
   }
-  return 0;
+  return parent_birth != 0 && parent_dir == party.dir() ? birth : 0;
 }
 
 Result<> LocalPool::read_config(uint64_t inode) {

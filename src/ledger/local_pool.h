@@ -82,7 +82,7 @@ class LocalPool {
  private:
   Result<> scan();
   void vet(Snapshot& snapshot) const;
-  ino_t genuine_inode(const Snapshot& snapshot, const Party& party) const;
+  int64_t genuine_birth(const Snapshot& snapshot, const Party& party) const;
   Result<> read_config(uint64_t inode);
 
   OwnFd dir_;
