@@ -25,10 +25,10 @@ namespace berth {
 
 namespace {
 
-constexpr int64_t end_of_time_us = int64_t{1} << 52;  // the year 2112; later arrivals are not taken for clocks
-constexpr int64_t answer_time_us = 100'000;           // how long a rung waiter has before it is passed over
-constexpr int64_t stale_us = 500'000;                 // unanswered rings older than this prove nothing any more
-constexpr int64_t safety_tick_us = 2'000'000;         // of the two at the front; doubles with every two behind
+constexpr int64_t most_ahead_us = 3'600'000'000;  // an arrival further ahead of our clock is nobody's clock
+constexpr int64_t answer_time_us = 100'000;       // how long a rung waiter has before it is passed over
+constexpr int64_t stale_us = 500'000;             // unanswered rings older than this prove nothing any more
+constexpr int64_t safety_tick_us = 2'000'000;     // of the two at the front; doubles with every two behind
 constexpr int64_t longest_tick_us = 3'600'000'000;
 constexpr int64_t release_patience_us = 2'000'000;  // then the death of our life frees the place as well
 constexpr int64_t step_aside_patience_us = 500'000;
@@ -83,10 +83,11 @@ Result<> Engine::find_self(Look& look) {
     if (look.self >= 0) return success();
     return Error{ErrorKind::lost, 0, "our place in line was removed from the pool"};
   }
+  const int64_t now_us = ledger_.now_wall_us();
   int64_t latest_us = 0;
   for (const Party& p : look.snapshot.parties)
-    if (p.arrival_us < end_of_time_us) latest_us = std::max(latest_us, p.arrival_us);
-  record_.arrival_us = std::min(max_amount, std::max(ledger_.now_wall_us(), latest_us + 1));
+    if (p.arrival_us < now_us + most_ahead_us) latest_us = std::max(latest_us, p.arrival_us);
+  record_.arrival_us = std::min(max_amount, std::max(now_us, latest_us + 1));
   record_.priority = std::min(record_.priority, std::max(priority_cap_, look.snapshot.policy.max_priority));
   record_.state = PartyState::waiting;
   record_.grant.clear();
