@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace berth {
 
@@ -29,6 +30,9 @@ inline constexpr int64_t max_amount = int64_t{1} << 60;
 
 // "45 s", "12 min", "3 h 10 min", "2 d 4 h".
 [[nodiscard]] std::string show_duration(int64_t seconds);
+
+// The non-empty pieces between separators.
+[[nodiscard]] std::vector<std::string> split(const std::string& text, char separator);
 
 // Control characters made visible (\n, \t, \xHH), so that foreign text cannot drive a terminal.
 // Bytes from 0x80 up pass only as well-formed UTF-8 of printable code points.

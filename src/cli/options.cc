@@ -81,16 +81,6 @@ constexpr std::array<option, 31> place_options{{
     {nullptr, 0, nullptr, 0},
 }};
 
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> out;
-  for (size_t start = 0; start <= text.size();) {
-    const size_t end = std::min(text.find(separator, start), text.size());
-    if (end > start) out.push_back(text.substr(start, end - start));
-    start = end + 1;
-  }
-  return out;
-}
-
 Result<> add_counter(Claim& claim, const std::string& name, int64_t amount) {
   for (const NamedAmount& c : claim.counters)
     if (c.name == name) return usage("\"" + name + "\" is claimed twice");

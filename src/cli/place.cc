@@ -99,16 +99,6 @@ std::string new_secret() {
   return out;
 }
 
-std::vector<std::string> split_words(const std::string& text, char separator) {
-  std::vector<std::string> out;
-  for (size_t start = 0; start <= text.size();) {
-    const size_t end = std::min(text.find(separator, start), text.size());
-    if (end > start) out.push_back(text.substr(start, end - start));
-    start = end + 1;
-  }
-  return out;
-}
-
 }  // namespace
 
 Seat::Seat(LocalPool& pool, int cancel_fd) : ledger(pool, cancel_fd), engine(ledger, machine_figures) {
@@ -170,7 +160,7 @@ void Place::find_leases_around() {
   auto snapshot = pool_->read();
   if (!snapshot) return;
   LocalLedger ledger(*pool_);
-  std::vector<std::string> words = split_words(env, ':');
+  std::vector<std::string> words = berth::split(env, ':');
   if (words.size() > most_leases_around) words.resize(most_leases_around);
   for (const std::string& word : words) {
     const size_t dot = word.find('.');
