@@ -15,6 +15,7 @@
 #include "cli/pool_access.h"
 #include "cli/say.h"
 #include "cli/view.h"
+#include "device/probe_run.h"
 #include "ledger/local_ledger.h"
 #include "ledger/pool_lock.h"
 

@@ -17,6 +17,7 @@
 #include "cli/pool_access.h"
 #include "cli/say.h"
 #include "cli/status_json.h"
+#include "device/probe_run.h"
 
 namespace berth {
 

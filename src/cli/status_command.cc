@@ -9,6 +9,7 @@
 #include "cli/say.h"
 #include "cli/status_json.h"
 #include "cli/table.h"
+#include "device/probe_run.h"
 
 namespace berth {
 

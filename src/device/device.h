@@ -1,4 +1,7 @@
-// Device: a GPU as its driver reports it. A plain value.
+// Device: a GPU as its driver reports it at one moment. A plain value.
+//
+// Unknown is a value here, and never 0: what a driver does not say is nullopt, and whoever reads it
+// has to decide what that means to it.
 #pragma once
 
 #include <cstdint>
@@ -6,24 +9,46 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-
 namespace berth {
 
+// A process that the driver says has something on a device.
+struct DeviceProcess {
+  enum class Kind { compute, graphics };
+  // As the driver counts: nvidia in the initial PID namespace; amd and intel in ours, for they are read
+  // from our /proc.
+  int64_t pid = 0;
+  Kind kind = Kind::compute;
+  std::optional<int64_t> vram_bytes;
+  friend bool operator==(const DeviceProcess&, const DeviceProcess&) = default;
+};
+
+// Who may open a device. NVML's compute mode; all others are `shared`.
+enum class ComputeMode {
+  shared,
+  exclusive_process,  // one process at a time
+  prohibited,         // none
+};
+
 struct Device {
-  int index = 0;     // for people, in PCI order; can change between boots
-  std::string uuid;  // its identity
+  int index = 0;         // for people, over all vendors, in PCI order; can change between boots
+  int vendor_index = 0;  // in its vendor's own order by PCI address, as its visibility variable counts
+  std::string uuid;      // its identity
   std::string name;
   std::string vendor;  // "nvidia", "amd", "intel"; "simulated"
   bool simulated = false;
-  int64_t vram_total_bytes = 0;
-  std::optional<int64_t> vram_used_bytes;  // nullopt: the driver does not say
-  std::optional<int> util_pct;
+  std::string pci_address;                 // "0000:17:00.0"; "" where it has none
+  int64_t vram_total_bytes = 0;            // 0: unknown
+  std::optional<int64_t> vram_used_bytes;  // by anybody, without what the driver keeps for itself where it says so
+  std::optional<int> util_pct;             // 0..100
+  bool unified_memory = false;             // its memory is the machine's RAM
+  std::string mig_parent;                  // a MIG device: the UUID of the card it is a slice of
+  ComputeMode compute_mode = ComputeMode::shared;
+  int numa_node = -1;              // -1: unknown
+  std::vector<std::string> peers;  // UUIDs of the devices it has a fast link to (NVLink, xGMI)
+  bool processes_known = false;    // whether `processes` is all there is to say
+  std::vector<DeviceProcess> processes;
+  std::string trouble;  // not empty: it cannot be used now, in the driver's own words
+  friend bool operator==(const Device&, const Device&) = default;
 };
-
-// The devices of this machine. `sim_gpus` is the value of BERTH_SIM_GPUS or null; where it is set,
-// simulated devices stand in for real ones. Errors: `usage` for a BERTH_SIM_GPUS that cannot be read.
-// An empty list means that there is no device (and says nothing of why).
-[[nodiscard]] Result<std::vector<Device>> probe_devices(const char* sim_gpus);
 
 }  // namespace berth

@@ -1,5 +1,6 @@
 #include "base/text.h"
-#include "device/device.h"
+#include "device/probe.h"
+#include "device/probe_run.h"
 
 namespace berth {
 
@@ -23,6 +24,7 @@ bool add_group(const std::string& word, std::vector<Device>& devices) {
     if (devices.size() >= static_cast<size_t>(most_devices)) return false;
     Device d;
     d.index = static_cast<int>(devices.size());
+    d.vendor_index = d.index;
     d.uuid = "SIM-" + std::to_string(d.index);
     d.name = "Simulated GPU";
     d.vendor = "simulated";
@@ -35,10 +37,8 @@ bool add_group(const std::string& word, std::vector<Device>& devices) {
 
 }  // namespace
 
-Result<std::vector<Device>> probe_devices(const char* sim_gpus) {
+Result<std::vector<Device>> simulated_devices(const std::string& text) {
   std::vector<Device> devices;
-  if (sim_gpus == nullptr || *sim_gpus == '\0') return devices;
-  const std::string text = sim_gpus;
   for (size_t start = 0; start <= text.size();) {
     const size_t comma = std::min(text.find(',', start), text.size());
     if (!add_group(text.substr(start, comma - start), devices))
@@ -46,6 +46,11 @@ Result<std::vector<Device>> probe_devices(const char* sim_gpus) {
     start = comma + 1;
   }
   return devices;
+}
+
+Result<std::vector<Device>> probe_devices(const char* sim_gpus) {
+  if (sim_gpus == nullptr || *sim_gpus == '\0') return std::vector<Device>{};
+  return simulated_devices(sim_gpus);
 }
 
 }  // namespace berth
