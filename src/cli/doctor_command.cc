@@ -117,10 +117,10 @@ void look_at_lock(Findings& out, LocalPool& pool) {
 }
 
 void look_at_devices(Findings& out) {
-  const auto devices = probe_devices(std::getenv("BERTH_SIM_GPUS"));
+  const auto devices = probe_devices(std::getenv("BERTH_SIM_GPUS"), sysfs_root());
   if (!devices) return out.wrong(devices.error().message, "mend or unset BERTH_SIM_GPUS");
-  if (devices->empty()) return out.note("no GPU is seen from here (this version knows simulated ones only)");
-  for (const Device& d : *devices)
+  if (devices->devices.empty()) return out.note("no GPU is seen from here (this version knows simulated ones only)");
+  for (const Device& d : devices->devices)
     out.note("GPU " + std::to_string(d.index) + ": " + d.name + ", " + show_size(d.vram_total_bytes) + ", " + d.uuid);
 }
 

@@ -121,9 +121,9 @@ std::optional<int64_t> thread_cap(const RunOptions& options) {
 
 Result<> Place::find_devices() {
   if (options_.claim.gpu.count == 0) return success();
-  auto probed = probe_devices(std::getenv("BERTH_SIM_GPUS"));
+  auto probed = probe_devices(std::getenv("BERTH_SIM_GPUS"), sysfs_root());
   if (!probed) return probed.error();
-  devices_ = std::move(*probed);
+  devices_ = std::move(probed->devices);
   if (devices_.empty())
     return Error{ErrorKind::probe, 0,
                  "no GPU can be seen from here; BERTH_SIM_GPUS=2x24G stands in simulated ones, and a claim like "

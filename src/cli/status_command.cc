@@ -135,9 +135,9 @@ int status_command(const Words& words) {
     else
       return fail_usage("status", "unknown word " + printable(word));
   }
-  auto devices = probe_devices(std::getenv("BERTH_SIM_GPUS"));
+  auto devices = probe_devices(std::getenv("BERTH_SIM_GPUS"), sysfs_root());
   if (!devices) return fail(devices.error());
-  auto view = view_or_empty(*devices);
+  auto view = view_or_empty(devices->devices);
   if (!view) return fail(view.error());
   std::string text;
   if (json)

@@ -41,6 +41,23 @@ void Snapshot::grant(size_t party, const std::vector<uint16_t>& devices_granted)
   grants.insert(grants.end(), devices_granted.begin(), devices_granted.end());
 }
 
+OrdinalMask Snapshot::veto(const Party& party) const {
+  OrdinalMask mask = 0;
+  for (const Eligible& e : vetoed(party)) mask |= OrdinalMask{1} << e.ordinal;
+  return mask;
+}
+
+void Snapshot::set_veto(size_t party, OrdinalMask veto) {
+  Party& self = parties[party];
+  const auto first = eligibles.begin() + self.eligible.first;
+  const auto last = first + self.eligible.count + self.vetoed.count;
+  std::sort(first, last, [](const Eligible& a, const Eligible& b) { return a.ordinal < b.ordinal; });
+  const auto middle =
+      std::stable_partition(first, last, [&](const Eligible& e) { return (veto >> e.ordinal & 1U) == 0; });
+  self.eligible.count = static_cast<uint32_t>(middle - first);
+  self.vetoed = {self.eligible.first + self.eligible.count, static_cast<uint32_t>(last - middle)};
+}
+
 int Snapshot::find(const PartyId& id) const {
   for (size_t i = 0; i < parties.size(); ++i)
     if (parties[i].id == id) return static_cast<int>(i);

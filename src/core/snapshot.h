@@ -46,8 +46,13 @@ struct Amount {
 
 struct Eligible {
   uint16_t device = 0;  // index into Snapshot::devices
+  uint8_t ordinal = 0;  // its place in the claim
   int64_t vram_bytes = 0;
 };
+
+// A set of a claim's devices, by their ordinals.
+using OrdinalMask = uint64_t;
+static_assert(max_claim_devices <= 64);
 
 // A run of elements in one of the snapshot's arrays.
 struct Run {
@@ -71,6 +76,7 @@ struct Party {
   Run counters;           // of Snapshot::amounts
   GpuClaim gpu;
   Run eligible;        // of Snapshot::eligibles
+  Run vetoed;          // of Snapshot::eligibles, right behind: those that its driver refuses it for now
   Run granted;         // of Snapshot::grants; held only
   uint32_t entry = 0;  // the ledger's own handle on where this came from
 
@@ -107,6 +113,11 @@ struct Snapshot {
   [[nodiscard]] std::span<const Amount> counters(const Party& party) const { return part(amounts, party.counters); }
   [[nodiscard]] std::span<const Eligible> eligible(const Party& party) const { return part(eligibles, party.eligible); }
   [[nodiscard]] std::span<const uint16_t> granted(const Party& party) const { return part(grants, party.granted); }
+  [[nodiscard]] std::span<const Eligible> vetoed(const Party& party) const { return part(eligibles, party.vetoed); }
+  // Which of the claim's devices are vetoed, and making it so. A vetoed device is as if the claim had
+  // not named it: others plan around it.
+  [[nodiscard]] OrdinalMask veto(const Party& party) const;
+  void set_veto(size_t party, OrdinalMask veto);
   // Seats parties[party] on these devices.
   void grant(size_t party, const std::vector<uint16_t>& devices_granted);
 

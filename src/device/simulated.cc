@@ -1,6 +1,5 @@
 #include "base/text.h"
 #include "device/probe.h"
-#include "device/probe_run.h"
 
 namespace berth {
 
@@ -46,11 +45,6 @@ Result<std::vector<Device>> simulated_devices(const std::string& text) {
     start = comma + 1;
   }
   return devices;
-}
-
-Result<std::vector<Device>> probe_devices(const char* sim_gpus) {
-  if (sim_gpus == nullptr || *sim_gpus == '\0') return std::vector<Device>{};
-  return simulated_devices(sim_gpus);
 }
 
 }  // namespace berth

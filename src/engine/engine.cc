@@ -26,6 +26,9 @@ namespace berth {
 namespace {
 
 constexpr int64_t most_ahead_us = 3'600'000'000;  // an arrival further ahead of our clock is nobody's clock
+constexpr int64_t answer_age_us = 500'000;        // what a driver said longer ago than this is not believed
+constexpr int64_t first_pace_us = 250'000;        // at which a driver that refused is asked again,
+constexpr int64_t slowest_pace_us = 5'000'000;    // and what that grows to
 constexpr int64_t answer_time_us = 100'000;       // how long a rung waiter has before it is passed over
 constexpr int64_t stale_us = 500'000;             // unanswered rings older than this prove nothing any more
 constexpr int64_t safety_tick_us = 2'000'000;     // of the two at the front; doubles with every two behind
@@ -77,10 +80,18 @@ Result<Snapshot> Engine::rivals(Snapshot all) const {
   return Error{ErrorKind::lost, 0, "the lease that this one was inside of is gone"};
 }
 
+// Where we stand in the snapshot, and what of us is published there.
+bool Engine::find_own_record(Look& look, const PartyId& id) {
+  look.self = look.snapshot.find(id);
+  if (look.self < 0) return false;
+  look.veto_before = look.snapshot.veto(look.snapshot.parties[static_cast<size_t>(look.self)]);
+  look.veto = look.veto_before;
+  return true;
+}
+
 Result<> Engine::find_self(Look& look) {
   if (entered_) {
-    look.self = look.snapshot.find(record_.id);
-    if (look.self >= 0) return success();
+    if (find_own_record(look, record_.id)) return success();
     return Error{ErrorKind::lost, 0, "our place in line was removed from the pool"};
   }
   const int64_t now_us = ledger_.now_wall_us();
@@ -91,6 +102,7 @@ Result<> Engine::find_self(Look& look) {
   record_.priority = std::min(record_.priority, std::max(priority_cap_, look.snapshot.policy.max_priority));
   record_.state = PartyState::waiting;
   record_.grant.clear();
+  record_.veto = 0;
   record_.dir = "0";  // until enter() says where
   // We plan with what others will read of us, not with what we meant.
   if (decode_record(record_name(record_), record_target(record_), look.snapshot) != Decoded::ok)
@@ -112,6 +124,8 @@ Result<Engine::Look> Engine::look() {
   if (!entered_) sample_the_dead(look);
   const int64_t began_us = ledger_.now_monotonic_us();
   settle(look);
+  look.impossible = look.verdict() == Verdict::impossible;
+  if (admission_ != nullptr) heed_driver(look, [this](Look& l) { settle(l); });
   // Who was not found waiting to sit down this time has answered, one way or another. Counting on
   // would pass it over at once when its next turn comes, before it can have read its bell.
   std::erase_if(patience_, [&](const auto& entry) { return entry.second.last_look_us < began_us; });
@@ -211,6 +225,99 @@ bool Engine::supervise(Look& look, const std::vector<int>& entitled) {
   return changed;
 }
 
+// --- The driver's word ---
+
+bool Engine::driver_answered_lately() const {
+  return admission_->taken_us() >= 0 && ledger_.now_monotonic_us() - admission_->taken_us() <= answer_age_us;
+}
+
+void Engine::refuse(Look& look, const Eligible& device, bool seated) {
+  const std::string why = admission_->refusal(look.snapshot, look.self, device, seated);
+  if (why.empty()) return;
+  look.veto |= OrdinalMask{1} << device.ordinal;
+  look.refusal = why;
+}
+
+// Where the driver has been asked lately, the veto is made anew: first the devices on which we could not
+// be even if no lease stood in our way, then those on which the plan seats us and the driver does not,
+// until both agree. Planning again around each costs nobody anything: nothing of it is published yet.
+void Engine::heed_driver(Look& look, const std::function<void(Look&)>& replan) {
+  if (record_.claim.gpu.count == 0) return;
+  const auto self = static_cast<size_t>(look.self);
+  std::vector<PartyId> holders;
+  for (const Party& p : look.snapshot.parties) {
+    const auto granted = look.snapshot.granted(p);
+    const auto wanted = [&](const auto& e) {
+      return std::find(granted.begin(), granted.end(), e.device) != granted.end();
+    };
+    const auto mine = look.snapshot.eligible(look.snapshot.parties[self]);
+    const auto vetoed = look.snapshot.vetoed(look.snapshot.parties[self]);
+    if (std::any_of(mine.begin(), mine.end(), wanted) || std::any_of(vetoed.begin(), vetoed.end(), wanted))
+      holders.push_back(p.id);
+  }
+  std::sort(holders.begin(), holders.end());
+  if (holders != device_holders_ && entered_) holders_since_us_ = ledger_.now_monotonic_us();
+  device_holders_ = std::move(holders);
+
+  if (!driver_answered_lately()) {
+    look.impossible = look.verdict() == Verdict::impossible && look.veto == 0;
+    look.asks_driver = look.verdict() == Verdict::seat;
+    return;
+  }
+  look.veto = 0;
+  look.snapshot.set_veto(self, 0);
+  const std::vector<Eligible> all(look.snapshot.eligible(look.snapshot.parties[self]).begin(),
+                                  look.snapshot.eligible(look.snapshot.parties[self]).end());
+  replan(look);
+  look.impossible = look.verdict() == Verdict::impossible;
+  if (look.impossible) return;
+  for (const Eligible& device : all) refuse(look, device, /*seated=*/false);
+  for (size_t round = 0; round <= max_claim_devices; ++round) {
+    look.snapshot.set_veto(self, look.veto);
+    replan(look);
+    if (look.verdict() != Verdict::seat) return;
+    // A device whose lease ended after the question may still be full of what that lease left there.
+    if (admission_->begun_us() < holders_since_us_) {
+      look.asks_driver = true;
+      return;
+    }
+    const OrdinalMask known = look.veto;
+    const auto& seat = look.plan.seat_of(look.self);
+    for (const Eligible& device : all)
+      if (std::find(seat.begin(), seat.end(), device.device) != seat.end()) refuse(look, device, /*seated=*/true);
+    if (look.veto == known) return;
+  }
+}
+
+// Sleeps until there is a reason to look at the pool again. A driver that refused us is asked again in
+// between, and its answer is such a reason.
+Wake Engine::sleep(const Look& look, int64_t next_us) {
+  if (admission_ == nullptr || record_.claim.gpu.count == 0) return ledger_.wait(next_us, -1);
+  const auto earlier = [](int64_t a, int64_t b) { return b >= 0 && b < a ? b : a; };
+  if (look.asks_driver) admission_->ask();
+  if (look.veto == 0) {
+    ask_again_us_ = -1;
+    ask_pace_us_ = first_pace_us;
+  } else if (ask_again_us_ < 0) {
+    ask_again_us_ = ledger_.now_monotonic_us() + ask_pace_us_;
+    ask_pace_us_ = std::min(slowest_pace_us, ask_pace_us_ * 3 / 2);
+  }
+  for (;;) {
+    if (ask_again_us_ >= 0 && ledger_.now_monotonic_us() >= ask_again_us_) {
+      admission_->ask();
+      ask_again_us_ = -1;
+    }
+    Wake wake = ledger_.wait(earlier(earlier(next_us, ask_again_us_), admission_->due_us()), admission_->fd());
+    const bool timed_out = std::exchange(wake.timed_out, wake.timed_out && ledger_.now_monotonic_us() >= next_us);
+    if (wake.cancelled || wake.timed_out) return wake;
+    if (wake.answered || (timed_out && admission_->due_us() >= 0)) {
+      if (admission_->take_in()) return wake;
+    } else if (!timed_out) {
+      return wake;
+    }
+  }
+}
+
 void Engine::ring_for(Look& look, std::vector<int> rings, const Before& before, const std::vector<int>& changed,
                       bool self_gone) {
   std::vector<bool> rung(look.snapshot.parties.size(), false);
@@ -251,7 +358,8 @@ Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
   std::vector<int> changed = look.newly_dead;
   Party& self = look.snapshot.parties[static_cast<size_t>(look.self)];
   const PartyState came_from = self.state;
-  const bool self_changes = entered_ && (self_gone || self_after != self.state);
+  const bool self_changes = entered_ && (self_gone || self_after != self.state || look.veto != look.veto_before);
+  look.snapshot.set_veto(static_cast<size_t>(look.self), look.veto_before);
   if (self_changes) changed.push_back(look.self);
   // A newcomer that sits down takes nothing from anybody that he counted on.
   if (!changed.empty()) {
@@ -265,12 +373,16 @@ Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
       if (self_after == PartyState::held && self.state != PartyState::held)
         look.snapshot.grant(static_cast<size_t>(look.self), look.plan.seat_of(look.self));
       self.state = self_after;
+      look.snapshot.set_veto(static_cast<size_t>(look.self), look.veto);
       ring_for(look, std::move(rings), before, changed, self_gone);
     }
   }
+  look.snapshot.set_veto(static_cast<size_t>(look.self), look.veto);
   if (!entered_ && !self_gone && changed.empty()) ring_helped_by_newcomer(look, self_after);
   // Who comes into the line ahead of others changes whom they are thought to watch.
-  const bool comes = self_after == PartyState::waiting && !self_gone && (!entered_ || came_from == PartyState::aside);
+  const bool wants_more = (look.veto_before & ~look.veto) != 0;
+  const bool comes =
+      self_after == PartyState::waiting && !self_gone && (!entered_ || came_from == PartyState::aside || wants_more);
   const bool last = !look.plan.line.empty() && look.plan.line.back() == look.self;
   if (comes && !last) {
     self.state = PartyState::waiting;
@@ -308,11 +420,11 @@ Result<> Engine::sit_down(Look& look) {
   const Party& self = look.snapshot.parties[static_cast<size_t>(look.self)];
   record_.state = PartyState::held;
   record_.seated_us = ledger_.now_wall_us();
+  record_.veto = 0;
   record_.grant.clear();
-  const auto eligible = look.snapshot.eligible(self);
   for (const uint16_t device : look.plan.seat_of(look.self))
-    for (size_t i = 0; i < eligible.size(); ++i)
-      if (eligible[i].device == device) record_.grant.push_back(static_cast<uint16_t>(i));
+    for (const Eligible& e : look.snapshot.eligible(self))
+      if (e.device == device) record_.grant.push_back(e.ordinal);
   auto done = change_pool(look, PartyState::held, /*self_gone=*/false,
                           [&] { return entered_ ? ledger_.change(record_) : ledger_.enter(record_); });
   if (!done) return done;
@@ -324,7 +436,8 @@ Result<> Engine::sit_down(Look& look) {
 
 Result<> Engine::stand_in_line(Look& look) {
   return change_pool(look, record_.state, /*self_gone=*/false, [&]() -> Result<> {
-    if (entered_) return success();
+    record_.veto = look.veto;
+    if (entered_) return look.veto == look.veto_before ? success() : ledger_.change(record_);
     auto done = ledger_.enter(record_);
     entered_ = done.ok();
     return done;
@@ -355,11 +468,11 @@ void Engine::leave_the_line() {
   if (snapshot.ok()) {
     Look look;
     look.snapshot = std::move(*snapshot);
-    look.self = look.snapshot.find(record_.id);
+    const bool there = find_own_record(look, record_.id);
     const bool company = std::any_of(look.snapshot.parties.begin(), look.snapshot.parties.end(), [&](const Party& p) {
       return p.state == PartyState::waiting && p.id != record_.id;
     });
-    if (look.self >= 0 && company) {
+    if (there && company) {
       recall_the_dead(look);
       const PartyState state = look.snapshot.parties[static_cast<size_t>(look.self)].state;
       (void)change_pool(look, state, /*self_gone=*/true, [] { return success(); });
@@ -398,9 +511,15 @@ Result<Acquired> Engine::preview(const Request& request) {
   look.plan = plan(look.snapshot);
   if (look.verdict() == Verdict::wait && look_deeply(look, watch(look.snapshot, look.plan, look.self)))
     look.plan = plan(look.snapshot, look.dead);
+  look.impossible = look.verdict() == Verdict::impossible;
+  if (admission_ != nullptr) {
+    if (!driver_answered_lately()) admission_->ask_and_wait();
+    heed_driver(look, [](Look& l) { l.plan = plan(l.snapshot, l.dead); });
+  }
   Acquired out;
   out.ending = look.verdict() == Verdict::seat ? Ending::seated : Ending::busy;
-  if (look.verdict() == Verdict::impossible) {
+  out.refusal = look.refusal;
+  if (look.impossible) {
     out.ending = Ending::impossible;
     out.shortfalls = shortfalls(look.snapshot, look.self);
   }
@@ -426,7 +545,9 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
   begin(request);
   Acquired out;
   bool waited = false;
+  bool ask_first = false;
   for (;;) {  // one turn a wake-up
+    if (std::exchange(ask_first, false)) admission_->ask_and_wait();
     const int64_t lock_until =
         rule.no_wait && !entered_ ? ledger_.now_monotonic_us() + no_wait_patience_us : rule.deadline_us;
     const auto locked = ledger_.lock(lock_until);
@@ -442,6 +563,7 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
     if (come_back_) (void)shift_locked(PartyState::waiting);
     int64_t next_us = 0;
     Waiting waiting;
+    Look last;
     {
       const Unlock unlock(ledger_);
       auto looked = look();
@@ -449,13 +571,18 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
         leave_the_line();
         return looked.error();
       }
-      if (looked->verdict() == Verdict::impossible && !entered_) {
+      if (looked->impossible && !entered_) {
         mend(*looked);
         out.ending = Ending::impossible;
         out.shortfalls = shortfalls(looked->snapshot, looked->self);
         return out;
       }
-      if (looked->verdict() == Verdict::seat) {
+      if (looked->asks_driver && rule.no_wait && !entered_) {
+        ask_first = true;
+        mend(*looked);
+        continue;
+      }
+      if (looked->verdict() == Verdict::seat && !looked->asks_driver) {
         if (auto sat = sit_down(*looked); !sat) {
           leave_the_line();
           return sat.error();
@@ -472,6 +599,7 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
         if (!entered_) mend(*looked);
         leave_the_line();
         out.self = looked->self;
+        out.refusal = looked->refusal;
         for (size_t i = 0; i < looked->dead.size(); ++i) out.dead.push_back(looked->dead[i]);
         out.snapshot = std::move(looked->snapshot);
         return out;
@@ -482,10 +610,11 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
       }
       next_us = next_look_us(*looked, rule);
       waited = true;
-      waiting.ahead = looked->contending_ahead;
+      waiting = {looked->contending_ahead, looked->refusal, looked->asks_driver};
+      last = std::move(*looked);
     }
     if (on_waiting_) on_waiting_(waiting);
-    const Wake wake = ledger_.wait(next_us);
+    const Wake wake = sleep(last, next_us);
     deep_ = wake.timed_out;
     if (!wake.cancelled) continue;
     if (on_cancel_ && on_cancel_()) continue;
@@ -520,8 +649,8 @@ Result<> Engine::shift_locked(PartyState state) {
   if (!snapshot) return snapshot.error();
   Look look;
   look.snapshot = std::move(*snapshot);
-  look.self = look.snapshot.find(record_.id);
-  if (look.self < 0) return Error{ErrorKind::lost, 0, "our place in line was removed from the pool"};
+  if (!find_own_record(look, record_.id))
+    return Error{ErrorKind::lost, 0, "our place in line was removed from the pool"};
   recall_the_dead(look);
   come_back_ = false;
   record_.state = state;
@@ -574,8 +703,7 @@ Result<> Engine::evict(const PartyId& id) {
   if (!snapshot) return snapshot.error();
   Look look;
   look.snapshot = std::move(*snapshot);
-  look.self = look.snapshot.find(id);
-  if (look.self < 0) return Error{ErrorKind::not_found, 0, "no such lease"};
+  if (!find_own_record(look, id)) return Error{ErrorKind::not_found, 0, "no such lease"};
   recall_the_dead(look);
   const Party party = look.snapshot.parties[static_cast<size_t>(look.self)];
   const bool entered = std::exchange(entered_, true);  // the party is in the pool, though it is not us

@@ -15,6 +15,7 @@
 
 #include "base/result.h"
 #include "core/snapshot.h"
+#include "engine/admission.h"
 #include "ledger/ledger.h"
 #include "sched/plan.h"
 #include "sched/watch.h"
@@ -50,13 +51,16 @@ struct Acquired {
   Snapshot snapshot;                  // busy, timed_out: what it was busy with
   std::vector<bool> dead;             // by index into snapshot.parties
   int self = -1;                      // index into snapshot.parties
+  std::string refusal;                // busy, timed_out: what the driver had to say against it; "" if nothing
   int64_t arrival_us = 0;
   int64_t seated_us = 0;
 };
 
 // What a waiter says of itself whenever it has looked and has to go on waiting.
 struct Waiting {
-  int ahead = 0;  // how many stand before it that want something it wants
+  int ahead = 0;             // how many stand before it that want something it wants
+  std::string refusal;       // why the driver refuses it a device that it may use; "" if it does not
+  bool asks_driver = false;  // it is its turn, and the driver is being asked
 };
 
 class Engine {
@@ -64,6 +68,9 @@ class Engine {
   // `defaults`: what the pool is given when this is the first party in it; called only then.
   // `ledger` must outlive us.
   Engine(Ledger& ledger, std::function<PoolConfig()> defaults) : ledger_(ledger), defaults_(std::move(defaults)) {}
+
+  // Whose word counts before a device is taken; must outlive us. Without one only the book counts.
+  void heed(Admission& admission) { admission_ = &admission; }
 
   // Called whenever a look ended in waiting, without the lock.
   void on_waiting(std::function<void(const Waiting&)> notice) { on_waiting_ = std::move(notice); }
@@ -116,6 +123,11 @@ class Engine {
     Plan plan;
     int64_t look_again_us = -1;
     int contending_ahead = 0;
+    OrdinalMask veto_before = 0;  // as published
+    OrdinalMask veto = 0;         // as it should be
+    bool asks_driver = false;     // the plan seats us, and the driver has not been asked since it does
+    bool impossible = false;      // even if the driver refused us nothing
+    std::string refusal;          // of the devices in `veto`, one reason
 
     [[nodiscard]] Verdict verdict() const { return plan.verdicts[static_cast<size_t>(self)]; }
   };
@@ -124,6 +136,11 @@ class Engine {
   Result<Look> look();
   Result<> find_self(Look& look);
   void settle(Look& look);
+  void heed_driver(Look& look, const std::function<void(Look&)>& replan);
+  bool find_own_record(Look& look, const PartyId& id);
+  void refuse(Look& look, const Eligible& device, bool seated);
+  [[nodiscard]] bool driver_answered_lately() const;
+  Wake sleep(const Look& look, int64_t next_us);
   bool look_deeply(Look& look, const Watch& watched);
   bool supervise(Look& look, const std::vector<int>& entitled);
   void recall_the_dead(Look& look) const;
@@ -158,6 +175,11 @@ class Engine {
   int priority_cap_ = 0;
   bool entered_ = false;
   bool seated_ = false;
+  Admission* admission_ = nullptr;
+  std::vector<PartyId> device_holders_;  // those on devices that we may use, as of the last look
+  int64_t holders_since_us_ = 0;         // since when it is these; an older answer says nothing of them
+  int64_t ask_again_us_ = -1;            // of a driver that refused us something
+  int64_t ask_pace_us_ = 0;
   bool come_back_ = false;  // stepped aside, and to stand in line again at the next look
   bool deep_ = false;       // the next look asks the kernel about everybody that stands in the way
   std::map<PartyId, Patience> patience_;

@@ -38,6 +38,7 @@ struct Ring {
 struct Wake {
   bool cancelled = false;  // the caller's cancel descriptor has something to say
   bool timed_out = false;  // nothing happened until the deadline
+  bool answered = false;   // the caller's other descriptor is readable
 };
 
 class Ledger {
@@ -79,9 +80,9 @@ class Ledger {
   // Watches the lives of exactly these parties from now on (keeping what is already watched) and
   // returns the indices into `snapshot` of those that are dead.
   virtual std::vector<int> watch(const Snapshot& snapshot, const std::vector<int>& parties) = 0;
-  // Sleeps until the bell rings, a watched party dies, the caller cancels or the time comes.
-  // `deadline_us` as in lock(). Spurious returns are allowed.
-  virtual Wake wait(int64_t deadline_us) = 0;
+  // Sleeps until the bell rings, a watched party dies, the caller cancels, the time comes or `answer_fd`
+  // is readable (negative: none). `deadline_us` as in lock(). Spurious returns are allowed.
+  virtual Wake wait(int64_t deadline_us, int answer_fd) = 0;
 
   // Requires the lock. Writes the pool's capacities and policy.
   virtual Result<> write_config(const PoolConfig& config) = 0;

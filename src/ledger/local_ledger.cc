@@ -368,11 +368,12 @@ bool LocalLedger::drain_bell() {
   return rung;
 }
 
-Wake LocalLedger::wait(int64_t deadline_us) {
+Wake LocalLedger::wait(int64_t deadline_us, int answer_fd) {
   pool_.shrink_buffer();
   std::vector<pollfd> fds;
   fds.push_back({bell_.get(), POLLIN, 0});
   fds.push_back({cancel_fd_, POLLIN, 0});  // poll() skips a negative descriptor
+  fds.push_back({answer_fd, POLLIN, 0});
   for (const auto& [id, fd] : watched_) fds.push_back({fd.get(), 0, 0});
   int64_t left_us = -1;
   if (deadline_us >= 0) left_us = std::max<int64_t>(0, deadline_us - monotonic_us());
@@ -383,6 +384,7 @@ Wake LocalLedger::wait(int64_t deadline_us) {
   if (ready <= 0) return wake;
   if (fds[0].revents != 0) drain_bell();
   wake.cancelled = fds[1].revents != 0;
+  wake.answered = fds[2].revents != 0;
   return wake;
 }
 

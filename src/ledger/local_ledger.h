@@ -60,7 +60,7 @@ class LocalLedger final : public Ledger {
   bool reap(const Party& party) override;
   [[nodiscard]] bool may_reap(const Party& party) const override;
   std::vector<int> watch(const Snapshot& snapshot, const std::vector<int>& parties) override;
-  Wake wait(int64_t deadline_us) override;
+  Wake wait(int64_t deadline_us, int answer_fd) override;
   Result<> write_config(const PoolConfig& config) override;
   [[nodiscard]] const PoolConfig* config() const override { return pool_.config(); }
   [[nodiscard]] std::string config_complaint() const override { return pool_.config_complaint(); }

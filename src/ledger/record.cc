@@ -38,9 +38,13 @@ std::string encode_claim(const Claim& claim) {
   return out;
 }
 
-std::string encode_grant(const std::vector<uint16_t>& grant) {
+std::string encode_grant(const Record& record) {
   std::string out;
-  for (const uint16_t g : grant) out += (out.empty() ? "" : ".") + std::to_string(g);
+  if (record.state != PartyState::held && record.veto != 0) {
+    for (OrdinalMask rest = record.veto; rest != 0; rest >>= 4U) out += "0123456789abcdef"[rest & 15U];
+    return "!" + std::string(out.rbegin(), out.rend());
+  }
+  for (const uint16_t g : record.grant) out += (out.empty() ? "" : ".") + std::to_string(g);
   return out.empty() ? "-" : out;
 }
 
@@ -88,7 +92,7 @@ bool decode_device(std::string_view value, Party& party, Snapshot& snapshot) {
   if (!device) return false;
   for (const Eligible& e : snapshot.eligible(party))
     if (e.device == *device) return false;
-  snapshot.eligibles.push_back({*device, *bytes});
+  snapshot.eligibles.push_back({*device, static_cast<uint8_t>(party.eligible.count), *bytes});
   ++party.eligible.count;
   return true;
 }
@@ -138,7 +142,23 @@ bool decode_claim(std::string_view text, Party& party, Snapshot& snapshot) {
   return true;
 }
 
+std::optional<OrdinalMask> decode_veto(std::string_view digits) {
+  if (digits.empty() || digits.size() > 16 || digits.front() == '0') return std::nullopt;
+  OrdinalMask mask = 0;
+  for (const char c : digits) {
+    const bool decimal = c >= '0' && c <= '9';
+    if (!decimal && (c < 'a' || c > 'f')) return std::nullopt;
+    mask = mask << 4U | static_cast<OrdinalMask>(decimal ? c - '0' : c - 'a' + 10);
+  }
+  return mask;
+}
+
 bool decode_grant(std::string_view text, Party& party, Snapshot& snapshot) {
+  if (text.starts_with('!')) {
+    const auto veto = decode_veto(text.substr(1));
+    return veto && party.state != PartyState::held &&
+           (party.eligible.count >= 64 || *veto >> party.eligible.count == 0);
+  }
   if (text == "-") return party.state != PartyState::held || party.gpu.count == 0;
   if (party.state != PartyState::held) return false;
   DeviceMask seen;
@@ -184,7 +204,7 @@ std::string record_name(const Record& record) {
   name += ',' + std::to_string(record.priority);
   name += ',' + std::to_string(record.expect_s);
   name += ',' + std::to_string(record.seated_us);
-  name += ',' + encode_grant(record.grant) + ',';
+  name += ',' + encode_grant(record) + ',';
   const std::string claim = encode_claim(record.claim);
   // Whether the claim fits must not depend on the state, or a grant would move it; and '/' cannot
   // stand in a name. 110 bytes cover the longest other fields but a grant of many devices, and who
@@ -203,6 +223,7 @@ std::string record_target(const Record& record) {
   const bool inline_claim = claim.size() <= max_name_bytes - 135 && claim.find('/') == std::string::npos;
   std::string target = inline_claim ? "" : claim;
   target += "\npid " + std::to_string(record.info.pid);
+  if (record.info.pid_namespace != 0) target += "\npidns " + std::to_string(record.info.pid_namespace);
   if (!record.info.token_sha256.empty()) target += "\ntoken " + record.info.token_sha256;
   if (!record.info.label.empty()) target += "\nlabel " + one_line(record.info.label, 200);
   if (!record.info.command.empty() && target.size() + 16 < max_target_bytes)
@@ -271,6 +292,7 @@ Decoded decode_record(std::string_view name, std::string_view target, Snapshot& 
     return Decoded::garbage;
   }
   snapshot.parties.push_back(party);
+  if (f[6].starts_with('!')) snapshot.set_veto(snapshot.parties.size() - 1, *decode_veto(f[6].substr(1)));
   return Decoded::ok;
 }
 
@@ -284,6 +306,7 @@ PartyInfo decode_info(std::string_view target) {
     const std::string_view key = line->substr(0, space);
     const std::string_view value = line->substr(space + 1);
     if (key == "pid") info.pid = parse_count(value).value_or(0);
+    if (key == "pidns") info.pid_namespace = static_cast<uint64_t>(parse_count(value).value_or(0));
     if (key == "token" && value.size() == 64) info.token_sha256 = value;
     if (key == "label") info.label = printable(value);
     if (key == "cmd") info.command = printable(value);

@@ -8,12 +8,13 @@
 //   name    STATE VERSION , ID , DIR , ARRIVAL , PRIORITY , EXPECT , SEATED , GRANT , CLAIM [ , PARENT ]
 //           h1,k7q2mbxd4a,1001,1795234567123456,0,7200,1795234567200000,0.1,@
 //           STATE h held, w waiting, a stepped aside; times in microseconds since the epoch; GRANT the
-//           ordinals of the granted devices among the claim's "on" words, "-" for none; CLAIM as
+//           ordinals of the granted devices among the claim's "on" words, "-" for none; of a waiter "!" and
+//           a mask of ordinals in hexadecimal for the devices that its driver refuses it; CLAIM as
 //           below, or "@" when it stands in the target because the name would grow too long; PARENT the
 //           id of the lease that this one is inside of. A reader ignores further fields.
 //   claim   words joined by "+": cpu=4  ram=1073741824  gpu=2  vram=8589934592  compute=50  on=UUID:BYTES
 //   target  the claim, or an empty line when it stands in the name; then lines "key value":
-//           pid, label, cmd, token. At most 4,095 bytes; text is cut to fit.
+//           pid, pidns, label, cmd, token. At most 4,095 bytes; text is cut to fit.
 //
 // What lost: a regular file per record (open, read, close for each: 6 times slower at 100 parties,
 // and not atomic); everything in the target (a readlink each: 5 times slower); a checksum (tmpfs does
@@ -37,10 +38,11 @@ inline constexpr size_t max_dir_bytes = 24;
 
 // What people want to know of a party and no plan needs.
 struct PartyInfo {
-  int64_t pid = 0;  // in its owner's PID namespace: for display
+  int64_t pid = 0;  // in its owner's PID namespace
   std::string label;
   std::string command;
-  std::string token_sha256;  // of the secret in BERTH_LEASE; empty: nobody can come inside
+  std::string token_sha256;    // of the secret in BERTH_LEASE; empty: nobody can come inside
+  uint64_t pid_namespace = 0;  // that of `pid`, as /proc/PID/ns/pid numbers them; 0: it did not say
 };
 
 struct Record {
@@ -52,6 +54,7 @@ struct Record {
   int64_t expect_s = 0;
   int64_t seated_us = 0;
   std::vector<uint16_t> grant;    // ordinals into claim.eligible
+  OrdinalMask veto = 0;           // not held: the devices of the claim that its driver refuses it for now
   std::optional<PartyId> parent;  // the lease that this one is inside of
   Claim claim;
   PartyInfo info;

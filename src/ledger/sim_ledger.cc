@@ -132,7 +132,7 @@ std::vector<int> SimLedger::watch(const Snapshot& snapshot, const std::vector<in
   return dead;
 }
 
-Wake SimLedger::wait(int64_t deadline_us) {
+Wake SimLedger::wait(int64_t deadline_us, int /*answer_fd*/) {
   step("wait");
   if (world_.lock_holder_ == self_.index) world_.complain("waits with the lock in hand");
   world_.block(self_, SimParty::Blocked::bell, deadline_us);

@@ -34,7 +34,7 @@ class SimLedger final : public Ledger {
   bool reap(const Party& party) override;
   [[nodiscard]] bool may_reap(const Party& party) const override;
   std::vector<int> watch(const Snapshot& snapshot, const std::vector<int>& parties) override;
-  Wake wait(int64_t deadline_us) override;
+  Wake wait(int64_t deadline_us, int answer_fd) override;
   Result<> write_config(const PoolConfig& config) override;
   [[nodiscard]] const PoolConfig* config() const override { return &world_.config_; }
   [[nodiscard]] std::string config_complaint() const override { return ""; }
