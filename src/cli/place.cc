@@ -18,6 +18,7 @@
 #include "cli/say.h"
 #include "cli/status_json.h"
 #include "device/probe_run.h"
+#include "engine/lease_roots.h"
 
 namespace berth {
 
@@ -84,6 +85,38 @@ class WaitingManners {
   int ended_by_ = SIGTERM;
 };
 
+// What is said on stderr while we wait: once what for, and whenever the driver has another objection.
+class WaitingTalk {
+ public:
+  explicit WaitingTalk(const Claim& claim) : claim_(claim) {}
+
+  void operator()(const Waiting& waiting) {
+    if (waiting.asks_driver) return;  // a moment, and no wait
+    if (std::exchange(told_, true) && (waiting.refusal.empty() || waiting.refusal == refusal_)) return;
+    refusal_ = waiting.refusal;
+    say("waiting for " + describe(claim_) +
+        (waiting.ahead > 0 ? " (" + std::to_string(waiting.ahead) + " ahead)" : "") +
+        (refusal_.empty() ? "" : ": " + refusal_));
+  }
+
+ private:
+  const Claim& claim_;
+  bool told_ = false;
+  std::string refusal_;
+};
+
+// The driver's words, where it says of every one of them that it cannot be used; else "".
+std::string trouble_of_all(const std::vector<DeviceRef>& eligible, const std::vector<Device>& devices) {
+  std::string trouble;
+  for (const DeviceRef& ref : eligible)
+    for (const Device& d : devices) {
+      if (d.uuid != ref.uuid) continue;
+      if (d.trouble.empty()) return "";
+      trouble = device_name(d) + ": " + d.trouble;
+    }
+  return trouble;
+}
+
 OwnFd high_copy(int life_fd) {
   for (const int lowest : {lowest_life_fd, 100, 50, 10}) {
     const int fd = ::fcntl(life_fd, F_DUPFD_CLOEXEC, lowest);
@@ -123,14 +156,19 @@ Result<> Place::find_devices() {
   if (options_.claim.gpu.count == 0) return success();
   auto probed = probe_devices(std::getenv("BERTH_SIM_GPUS"), sysfs_root());
   if (!probed) return probed.error();
-  devices_ = std::move(probed->devices);
-  if (devices_.empty())
+  picture_ = std::move(*probed);
+  const std::string complaint = picture_.complaints.empty() ? "" : picture_.complaints.front();
+  if (picture_.devices.empty() && !complaint.empty())
+    return Error{ErrorKind::probe, 0, "the state of the GPUs cannot be read: " + complaint};
+  if (picture_.devices.empty())
     return Error{ErrorKind::probe, 0,
                  "no GPU can be seen from here; BERTH_SIM_GPUS=2x24G stands in simulated ones, and a claim like "
                  "--cpu 1 needs none"};
-  auto eligible = eligible_devices(options_, devices_, std::getenv("CUDA_VISIBLE_DEVICES"));
+  auto eligible = eligible_devices(options_, picture_.devices, std::getenv("CUDA_VISIBLE_DEVICES"));
   if (!eligible) return eligible.error();
   eligible_ = std::move(*eligible);
+  if (const std::string trouble = trouble_of_all(eligible_, picture_.devices); !trouble.empty())
+    return Error{ErrorKind::probe, 0, "the state of the GPUs cannot be read: " + trouble};
   if (eligible_.size() > max_claim_devices) eligible_.resize(max_claim_devices);
   return success();
 }
@@ -245,11 +283,17 @@ Request Place::request_for(const Part& part, const PartyInfo& info) const {
 }
 
 int Place::refuse_busy(const Record& record) {
-  auto view = view_pool(*pool_, devices_);
+  auto view = view_pool(*pool_, picture_.devices);
   if (!view) return fail(view.error());
   const std::string line = busy_json(*view, rivals_in_the_way(*view, record)) + "\n";
   (void)!::write(STDERR_FILENO, line.data(), line.size());
   return exit_status::busy;
+}
+
+std::unique_ptr<DriverAdmission> Place::admission_for(const Part& part) {
+  if (part.claim.gpu.count == 0 || part.parent || picture_.devices.front().simulated) return nullptr;
+  const DriverRules rules{options_.min_free_bytes, options_.max_util_pct};
+  return std::make_unique<DriverAdmission>(picture_, rules, [this] { return lease_roots(*pool_); });
 }
 
 std::optional<int> Place::take_part(const Part& part, const PartyInfo& info, bool& gave_up) {
@@ -259,12 +303,10 @@ std::optional<int> Place::take_part(const Part& part, const PartyInfo& info, boo
   rule.deadline_us = deadline_us_;
   WaitingManners manners(*signals_, seat->engine);
   seat->engine.on_cancel([&] { return manners(); });
-  bool told = false;
-  seat->engine.on_waiting([&](const Waiting& waiting) {
-    if (std::exchange(told, true)) return;
-    say("waiting for " + describe(part.claim) +
-        (waiting.ahead > 0 ? " (" + std::to_string(waiting.ahead) + " ahead)" : ""));
-  });
+  const auto admission = admission_for(part);
+  if (admission) seat->engine.heed(*admission);
+  WaitingTalk talk(part.claim);
+  seat->engine.on_waiting([&](const Waiting& waiting) { talk(waiting); });
   Request request = request_for(part, info);
   const std::string secret = new_secret();
   if (!secret.empty()) request.info.token_sha256 = sha256_hex(secret);
@@ -277,7 +319,8 @@ std::optional<int> Place::take_part(const Part& part, const PartyInfo& info, boo
     case Ending::cancelled: release_all(); Signals::die_of(manners.ended_by());
     case Ending::timed_out: gave_up = true; return exit_status::timed_out;
   }
-  // The handlers speak of things that end here.
+  // The handlers and the admission speak of things that end here.
+  seat->engine.heed_nobody();
   seat->engine.on_cancel({});
   seat->engine.on_waiting({});
   seat->acquired = std::move(*acquired);
@@ -315,13 +358,15 @@ int Place::tell_preview(const PartyInfo& info) {
   std::string on;
   for (const Part& part : split()) {
     Seat seat(*pool_, -1);
+    const auto admission = admission_for(part);
+    if (admission) seat.engine.heed(*admission);
     const auto preview = seat.engine.preview(request_for(part, info));
     if (!preview) return fail(preview.error());
     if (preview->ending == Ending::impossible) return refuse_impossible(*preview);
     if (preview->ending != Ending::seated) {
-      auto view = view_pool(*pool_, devices_);
+      auto view = view_pool(*pool_, picture_.devices);
       if (!view) return fail(view.error());
-      std::string why;
+      std::string why = preview->refusal;
       for (const LeaseView* holder : rivals_in_the_way(*view, seat.engine.record()))
         why += (why.empty() ? "held by " : ", ") + lease_name(*view, *holder);
       if (why.empty()) why = "others stand before it in line";
@@ -329,7 +374,7 @@ int Place::tell_preview(const PartyInfo& info) {
                                                                                : exit_status::unavailable;
     }
     for (const DeviceRef& granted : preview->devices)
-      for (const Device& d : devices_)
+      for (const Device& d : picture_.devices)
         if (d.uuid == granted.uuid) on += (on.empty() ? " on GPU " : ", ") + std::to_string(d.index);
   }
   return put("would start now" + on + "\n") ? exit_status::ok : exit_status::unavailable;
@@ -343,7 +388,7 @@ LeaseEnvironment Place::environment() const {
   for (const auto& seat : seats_) {
     if (!seat->token.empty()) out.tokens += (out.tokens.empty() ? "" : ":") + seat->token;
     for (const DeviceRef& granted : seat->acquired.devices)
-      for (const Device& d : devices_)
+      for (const Device& d : picture_.devices)
         if (d.uuid == granted.uuid) out.devices.push_back(d);
   }
   if (!inherited_tokens_.empty()) out.tokens += ":" + inherited_tokens_;

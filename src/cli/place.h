@@ -13,6 +13,7 @@
 
 #include "base/own_fd.h"
 #include "cli/options.h"
+#include "engine/driver_admission.h"
 #include "engine/engine.h"
 #include "ledger/local_ledger.h"
 #include "run/environment.h"
@@ -67,13 +68,16 @@ class Place {
   Result<> find_devices();
   void find_leases_around();
   std::vector<Part> split() const;
+  // The drivers' word on a part of the claim; null where only the book counts: no GPU, simulated ones,
+  // or what is served out of a lease that has them already.
+  std::unique_ptr<DriverAdmission> admission_for(const Part& part);
   std::optional<int> take_part(const Part& part, const PartyInfo& info, bool& gave_up);
   Request request_for(const Part& part, const PartyInfo& info) const;
   int refuse_busy(const Record& record);
 
   RunOptions options_;
   rlimit descriptor_limit_{};
-  std::vector<Device> devices_;
+  Picture picture_;
   std::vector<DeviceRef> eligible_;
   std::optional<LocalPool> pool_;
   std::optional<Signals> signals_;

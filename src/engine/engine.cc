@@ -294,7 +294,10 @@ void Engine::heed_driver(Look& look, const std::function<void(Look&)>& replan) {
 Wake Engine::sleep(const Look& look, int64_t next_us) {
   if (admission_ == nullptr || record_.claim.gpu.count == 0) return ledger_.wait(next_us, -1);
   const auto earlier = [](int64_t a, int64_t b) { return b >= 0 && b < a ? b : a; };
-  if (look.asks_driver) admission_->ask();
+  if (look.asks_driver) {
+    admission_->ask();
+    if (admission_->fd() < 0) return Wake{};  // it could not even be asked, and that is an answer
+  }
   if (look.veto == 0) {
     ask_again_us_ = -1;
     ask_pace_us_ = first_pace_us;

@@ -71,6 +71,7 @@ class Engine {
 
   // Whose word counts before a device is taken; must outlive us. Without one only the book counts.
   void heed(Admission& admission) { admission_ = &admission; }
+  void heed_nobody() { admission_ = nullptr; }
 
   // Called whenever a look ended in waiting, without the lock.
   void on_waiting(std::function<void(const Waiting&)> notice) { on_waiting_ = std::move(notice); }

@@ -1,0 +1,42 @@
+#include "engine/lease_roots.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+
+namespace berth {
+
+LeaseRoot lease_root(const Snapshot& snapshot, const Party& party, const PartyInfo& info, uid_t uid) {
+  LeaseRoot root;
+  root.id = party.id;
+  root.dir = party.dir();
+  root.uid = uid;
+  root.pid = info.pid;
+  root.pid_namespace = info.pid_namespace;
+  root.arrival_us = party.arrival_us;
+  if (party.nested) root.parent = party.parent;
+  for (const uint16_t device : snapshot.granted(party)) root.devices.push_back(snapshot.devices[device]);
+  return root;
+}
+
+std::vector<LeaseRoot> lease_roots(LocalPool& pool) {
+  std::vector<LeaseRoot> out;
+  const auto snapshot = pool.read();
+  if (!snapshot) return out;
+  std::string target(max_target_bytes + 1, '\0');
+  for (const Party& party : snapshot->parties) {
+    if (party.state != PartyState::held) continue;
+    const std::string name(pool.entry_name(party));
+    struct stat st {};
+    const auto ask = [&] { return ::readlinkat(pool.fd(), name.c_str(), target.data(), target.size()); };
+    const ssize_t length = retry_eintr(ask);
+    if (length < 0 || ::fstatat(pool.fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    const PartyInfo info = decode_info({target.data(), static_cast<size_t>(length)});
+    out.push_back(lease_root(*snapshot, party, info, st.st_uid));
+  }
+  return out;
+}
+
+}  // namespace berth

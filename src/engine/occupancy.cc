@@ -1,0 +1,268 @@
+#include "engine/occupancy.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <map>
+#include <string_view>
+
+#include "base/own_fd.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+namespace berth {
+
+namespace {
+
+constexpr ino_t initial_pid_namespace = 0xEFFFFFFC;  // PROC_PID_INIT_INO, linux/proc_ns.h
+constexpr int most_forebears = 128;
+constexpr int64_t clock_slip_us = 2'000'000;  // between a process's start in ticks and the wall clock
+
+// Less than this of nobody's memory is the driver's own: contexts, page tables, firmware. A card that
+// nobody uses shows some megabytes, one with many contexts a few hundred.
+constexpr int64_t negligible_bytes = int64_t{256} << 20;
+// A stranger with less than this is a monitor that looks on, not a job.
+constexpr int64_t onlooker_bytes = int64_t{32} << 20;
+
+constexpr std::string_view shared_server = "nvidia-cuda-mps";  // computes for its clients, and holds their memory
+
+std::string read_all(const std::string& path, size_t limit) {
+  const OwnFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  std::string out;
+  std::array<char, 4096> part{};
+  while (fd.valid() && out.size() < limit) {
+    const ssize_t got = retry_eintr([&] { return ::read(fd.get(), part.data(), part.size()); });
+    if (got <= 0) break;
+    out.append(part.data(), static_cast<size_t>(got));
+  }
+  return out;
+}
+
+// "pid (comm) state ppid ..."; comm may hold anything, so the last ')' ends it. proc(5).
+bool parse_stat(const std::string& stat, int64_t& parent, int64_t& start_ticks, std::string& command) {
+  const size_t open = stat.find('(');
+  const size_t close = stat.rfind(')');
+  if (open == std::string::npos || close == std::string::npos || close + 2 >= stat.size()) return false;
+  command = printable(std::string_view(stat).substr(open + 1, close - open - 1));
+  const std::vector<std::string> fields = split(stat.substr(close + 2), ' ');
+  if (fields.size() < 20) return false;
+  parent = parse_count(fields[1]).value_or(0);
+  start_ticks = parse_count(fields[19]).value_or(0);
+  return true;
+}
+
+std::string variable(const std::string& environment, std::string_view name) {
+  for (size_t at = 0; at < environment.size();) {
+    const size_t end = std::min(environment.find('\0', at), environment.size());
+    const std::string_view entry = std::string_view(environment).substr(at, end - at);
+    if (entry.starts_with(name) && entry.size() > name.size() && entry[name.size()] == '=')
+      return std::string(entry.substr(name.size() + 1));
+    at = end + 1;
+  }
+  return "";
+}
+
+// Finds the lease of each process, and remembers: a card's processes share their forebears.
+class Genealogy {
+ public:
+  Genealogy(const std::vector<LeaseRoot>& leases, ProcessTable& processes) : leases_(leases), processes_(processes) {}
+
+  Occupant place(const DeviceProcess& process, const Device& device) {
+    Occupant out;
+    out.process = process;
+    const bool foreign_pids = device.vendor == "nvidia" && !processes_.sees_everybody();
+    const auto facts = foreign_pids ? std::nullopt : look_up(process.pid);
+    if (!facts) return out;
+    out.uid = facts->uid;
+    out.command = facts->command;
+    if (facts->command.starts_with(shared_server)) return out;
+    const LeaseRoot* lease = of_environment(*facts);
+    if (lease == nullptr) lease = of_forebears(process.pid, *facts);
+    // Who hides its environment and whose forebears are gone is believed to be of a lease of its user's
+    // on that device, if there is one: counting it twice would keep the place empty for nobody.
+    if (lease == nullptr && !facts->environment_known) lease = of_user(facts->uid, device.uuid);
+    out.whose = lease == nullptr ? Whose::stranger : Whose::lease;
+    if (lease != nullptr)
+      out.lease = outermost(*lease).id;
+    else
+      out.former_lease = facts->lease_id;
+    return out;
+  }
+
+ private:
+  std::optional<ProcessFacts> look_up(int64_t pid) {
+    const auto known = facts_.find(pid);
+    if (known != facts_.end()) return known->second;
+    return facts_[pid] = processes_.facts(pid);
+  }
+
+  const LeaseRoot* of_environment(const ProcessFacts& facts) const {
+    if (facts.lease_id.empty()) return nullptr;
+    for (const LeaseRoot& lease : leases_)
+      if (lease.id.view() == facts.lease_id && lease.uid == facts.uid) return &lease;
+    return nullptr;
+  }
+
+  const LeaseRoot* of_forebears(int64_t pid, ProcessFacts facts) {
+    for (int step = 0; step < most_forebears && pid > 1; ++step) {
+      for (const LeaseRoot& lease : leases_) {
+        const bool same_namespace = lease.pid_namespace == processes_.pid_namespace();
+        // A pid that was used again belongs to a younger process.
+        if (lease.pid == pid && same_namespace && lease.uid == facts.uid &&
+            facts.started_us <= lease.arrival_us + clock_slip_us)
+          return &lease;
+      }
+      pid = facts.parent;
+      const auto parent = look_up(pid);
+      if (!parent) return nullptr;
+      facts = *parent;
+    }
+    return nullptr;
+  }
+
+  const LeaseRoot* of_user(uid_t uid, const std::string& uuid) const {
+    for (const LeaseRoot& lease : leases_) {
+      const bool on_it = std::find(lease.devices.begin(), lease.devices.end(), uuid) != lease.devices.end();
+      if (lease.uid == uid && on_it) return &lease;
+    }
+    return nullptr;
+  }
+
+  const LeaseRoot& outermost(const LeaseRoot& lease) const {
+    const LeaseRoot* at = &lease;
+    for (size_t step = 0; step < leases_.size() && at->parent; ++step) {
+      const auto parent = std::find_if(leases_.begin(), leases_.end(),
+                                       [&](const LeaseRoot& l) { return l.id == *at->parent && l.uid == at->uid; });
+      if (parent == leases_.end()) break;
+      at = &*parent;
+    }
+    return *at;
+  }
+
+  const std::vector<LeaseRoot>& leases_;
+  ProcessTable& processes_;
+  std::map<int64_t, std::optional<ProcessFacts>> facts_;
+};
+
+bool holds(const std::vector<Holding>& holders, const PartyId& lease) {
+  return std::any_of(holders.begin(), holders.end(), [&](const Holding& h) { return h.lease == lease; });
+}
+
+bool is_stranger(const Occupant& occupant, const std::vector<Holding>& holders) {
+  return occupant.whose == Whose::stranger || (occupant.whose == Whose::lease && !holds(holders, occupant.lease));
+}
+
+}  // namespace
+
+uint64_t own_pid_namespace() {
+  struct stat st {};
+  return ::stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+}
+
+LocalProcesses::LocalProcesses() : pid_namespace_(own_pid_namespace()) {
+  timespec boot{};
+  if (::clock_gettime(CLOCK_BOOTTIME, &boot) == 0)
+    boot_us_ = wall_us() - (boot.tv_sec * int64_t{1'000'000} + boot.tv_nsec / 1000);
+}
+
+std::optional<ProcessFacts> LocalProcesses::facts(int64_t pid) {
+  if (pid <= 0) return std::nullopt;
+  const std::string dir = "/proc/" + std::to_string(pid);
+  ProcessFacts out;
+  int64_t start_ticks = 0;
+  struct stat st {};
+  if (::stat(dir.c_str(), &st) != 0 || !parse_stat(read_all(dir + "/stat", 4096), out.parent, start_ticks, out.command))
+    return std::nullopt;
+  out.uid = st.st_uid;
+  out.started_us = boot_us_ + start_ticks * 1'000'000 / std::max<int64_t>(1, ::sysconf(_SC_CLK_TCK));
+  const std::string environment = read_all(dir + "/environ", size_t{1} << 20);
+  out.environment_known = !environment.empty();
+  out.lease_id = variable(environment, "BERTH_ID");
+  return out;
+}
+
+bool LocalProcesses::sees_everybody() const { return pid_namespace_ == initial_pid_namespace; }
+
+std::vector<DeviceOccupancy> occupancy(const std::vector<Device>& devices, const std::vector<LeaseRoot>& leases,
+                                       ProcessTable& processes) {
+  Genealogy genealogy(leases, processes);
+  std::vector<DeviceOccupancy> out;
+  for (const Device& device : devices) {
+    DeviceOccupancy use;
+    use.device = device;
+    for (const DeviceProcess& process : device.processes) use.occupants.push_back(genealogy.place(process, device));
+    for (const LeaseRoot& lease : leases) {
+      const bool on_it = std::find(lease.devices.begin(), lease.devices.end(), device.uuid) != lease.devices.end();
+      const bool elsewhere = lease.pid_namespace != processes.pid_namespace() || !processes.sees_everybody();
+      if (on_it && !lease.parent && (elsewhere || !device.processes_known)) use.unattributable.push_back(lease.id);
+    }
+    out.push_back(std::move(use));
+  }
+  return out;
+}
+
+std::optional<int64_t> lease_bytes(const DeviceOccupancy& use, const PartyId& lease) {
+  std::optional<int64_t> sum;
+  for (const Occupant& o : use.occupants) {
+    if (o.whose != Whose::lease || o.lease != lease) continue;
+    if (!o.process.vram_bytes) return std::nullopt;
+    sum = sum.value_or(0) + *o.process.vram_bytes;
+  }
+  return sum;
+}
+
+DeviceSums sums(const DeviceOccupancy& use, const std::vector<Holding>& holders) {
+  DeviceSums out;
+  int64_t seen = 0;
+  bool serves_others = false;
+  for (const Occupant& o : use.occupants) {
+    const bool computes = o.process.kind == DeviceProcess::Kind::compute;
+    if (computes) ++out.processes;
+    const bool stranger = is_stranger(o, holders);
+    if (!o.process.vram_bytes) {
+      out.stranger_of_unknown_size |= stranger && computes;
+      out.compute_strangers += stranger && computes ? 1 : 0;
+      serves_others |= o.whose == Whose::unknown;
+      continue;
+    }
+    const int64_t bytes = *o.process.vram_bytes;
+    if (o.whose == Whose::unknown) {
+      serves_others = true;  // its memory stays among nobody's
+      continue;
+    }
+    seen += bytes;
+    if (!stranger) continue;
+    (computes ? out.strangers : out.graphics) += bytes;
+    if (computes && bytes >= onlooker_bytes) ++out.compute_strangers;
+  }
+  if (!use.device.vram_used_bytes) return out;
+  int64_t rest = *use.device.vram_used_bytes - seen;
+  for (const Holding& holder : holders) {
+    const auto own = lease_bytes(use, holder.lease);
+    const bool hidden = serves_others || std::find(use.unattributable.begin(), use.unattributable.end(),
+                                                   holder.lease) != use.unattributable.end();
+    const bool unknown_size = std::any_of(use.occupants.begin(), use.occupants.end(), [&](const Occupant& o) {
+      return o.whose == Whose::lease && o.lease == holder.lease && !o.process.vram_bytes;
+    });
+    // What may well be that lease's own is not counted against others once more.
+    if (hidden || unknown_size) rest -= std::max<int64_t>(0, holder.claimed_bytes - own.value_or(0));
+  }
+  out.nobodys = rest < negligible_bytes ? 0 : rest;
+  return out;
+}
+
+std::optional<int64_t> free_bytes(const DeviceOccupancy& use, const std::vector<Holding>& holders) {
+  if (!use.device.vram_used_bytes || use.device.vram_total_bytes == 0) return std::nullopt;
+  const DeviceSums s = sums(use, holders);
+  int64_t taken = s.strangers + s.graphics + s.nobodys;
+  for (const Holding& holder : holders)
+    taken += std::max(holder.claimed_bytes, lease_bytes(use, holder.lease).value_or(0));
+  return use.device.vram_total_bytes - taken;
+}
+
+}  // namespace berth

@@ -1,0 +1,121 @@
+// Occupancy: who uses what of each device, told apart by lease.
+//
+// The driver names processes, the pool names leases; the process table joins them. What cannot be
+// joined is said to be so: a process that we may not look into, one of another PID namespace, memory
+// that no process shows.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/snapshot.h"
+#include "device/device.h"
+
+namespace berth {
+
+// What is known of a process. Of other users' the environment is not.
+struct ProcessFacts {
+  int64_t parent = 0;
+  uid_t uid = 0;
+  int64_t started_us = 0;  // wall clock, to about 10 ms
+  std::string command;     // its name, for people
+  bool environment_known = false;
+  std::string lease_id;  // BERTH_ID in its environment; "" without one
+};
+
+class ProcessTable {
+ public:
+  virtual ~ProcessTable() = default;
+  // nullopt: there is none of that pid (any more).
+  virtual std::optional<ProcessFacts> facts(int64_t pid) = 0;
+  // Whether pids as the kernel's drivers number them mean the same here: we are in the initial PID
+  // namespace and see all of it.
+  [[nodiscard]] virtual bool sees_everybody() const = 0;
+  // The number of our PID namespace, as in PartyInfo.
+  [[nodiscard]] virtual uint64_t pid_namespace() const = 0;
+};
+
+// This machine's, from /proc. Never blocks on a process; reads what it may.
+class LocalProcesses : public ProcessTable {
+ public:
+  LocalProcesses();
+  std::optional<ProcessFacts> facts(int64_t pid) override;
+  [[nodiscard]] bool sees_everybody() const override;
+  [[nodiscard]] uint64_t pid_namespace() const override { return pid_namespace_; }
+
+ private:
+  uint64_t pid_namespace_ = 0;
+  int64_t boot_us_ = 0;
+};
+
+// The number of this process's PID namespace; 0 where /proc does not say.
+[[nodiscard]] uint64_t own_pid_namespace();
+
+// Where the processes of a lease are to be looked for.
+struct LeaseRoot {
+  PartyId id;
+  std::string dir;
+  uid_t uid = 0;
+  int64_t pid = 0;  // its supervisor's, or that of what it was made for
+  uint64_t pid_namespace = 0;
+  int64_t arrival_us = 0;  // the supervisor is older than this
+  std::optional<PartyId> parent;
+  std::vector<std::string> devices;  // UUIDs granted
+};
+
+enum class Whose {
+  lease,     // of that lease
+  stranger,  // of no lease
+  unknown,   // cannot be told: another PID namespace, or a server that computes for others
+};
+
+struct Occupant {
+  DeviceProcess process;
+  Whose whose = Whose::unknown;
+  PartyId lease;  // whose == lease: the outermost one
+  uid_t uid = 0;
+  std::string command;
+  std::string former_lease;  // a stranger that was started by a lease that is gone
+};
+
+struct DeviceOccupancy {
+  Device device;
+  std::vector<Occupant> occupants;
+  std::vector<PartyId> unattributable;  // leases on it whose processes cannot be told apart from others'
+};
+
+// Joins what the drivers said with who holds what. Asks `processes` about each process on a device and
+// its forebears, and about nobody else.
+[[nodiscard]] std::vector<DeviceOccupancy> occupancy(const std::vector<Device>& devices,
+                                                     const std::vector<LeaseRoot>& leases, ProcessTable& processes);
+
+// The sums of it that an admission and a status need. Bytes.
+struct DeviceSums {
+  int64_t strangers = 0;  // memory of processes without a lease that compute
+  int64_t graphics = 0;   // the same, of those that draw: a desktop
+  int64_t nobodys = 0;    // used, but of no process that we see; what is too little to matter is 0
+  bool stranger_of_unknown_size = false;
+  int compute_strangers = 0;  // how many, but for those that hold next to nothing
+  int processes = 0;          // that compute, anybody's
+};
+
+// What a lease on it uses by itself; nullopt: it has no process there, or one whose memory is unknown.
+[[nodiscard]] std::optional<int64_t> lease_bytes(const DeviceOccupancy& use, const PartyId& lease);
+
+// `holders` are those of the book at this moment; a lease that is not among them any more is a stranger
+// by what it left behind. `claimed` in the same order: what each holds by the book.
+struct Holding {
+  PartyId lease;
+  int64_t claimed_bytes = 0;
+};
+[[nodiscard]] DeviceSums sums(const DeviceOccupancy& use, const std::vector<Holding>& holders);
+
+// Bytes of the device that a new share could have, by book and driver: what all others use or were
+// granted, whichever is more, is not among them. nullopt: the driver does not say what is used.
+[[nodiscard]] std::optional<int64_t> free_bytes(const DeviceOccupancy& use, const std::vector<Holding>& holders);
+
+}  // namespace berth
