@@ -206,6 +206,10 @@ ProbeRun::~ProbeRun() { give_up(); }
 void ProbeRun::give_up() {
   if (child_ <= 0) return;
   ::kill(child_, SIGKILL);
+  const OwnFd child_fd(static_cast<int>(::syscall(SYS_pidfd_open, child_, 0)));
+  pollfd gone{child_fd.get(), POLLIN, 0};
+  constexpr int patience_ms = 200;
+  if (child_fd.valid()) (void)retry_eintr([&] { return ::poll(&gone, 1, patience_ms); });
   int ignored = 0;
   (void)retry_eintr([&] { return ::waitpid(child_, &ignored, WNOHANG); });
   child_ = -1;

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -68,6 +70,9 @@ class SimScenario {
     return out;
   }
 
+  // Who speaks for the driver to job number `index`; none: only the book counts.
+  std::function<std::unique_ptr<Admission>(SimLedger&, size_t index)> admission;
+
   // May be changed until run().
   std::vector<SimJob>& jobs() { return jobs_; }
 
@@ -102,7 +107,10 @@ class SimScenario {
     WaitRule rule;
     rule.no_wait = job.no_wait;
     if (job.gives_up_us >= 0) rule.deadline_us = ledger.now_monotonic_us() + job.gives_up_us;
+    const std::unique_ptr<Admission> word = admission ? admission(ledger, index) : nullptr;
+    if (word) engine.heed(*word);
     const auto got = engine.acquire(request, rule);
+    engine.heed_nobody();
     outcome.returned = true;
     outcome.left_behind = (!got.ok() || got->ending != Ending::seated) && stands(ledger);
     if (!got.ok()) {
