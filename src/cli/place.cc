@@ -283,7 +283,7 @@ Request Place::request_for(const Part& part, const PartyInfo& info) const {
 }
 
 int Place::refuse_busy(const Record& record) {
-  auto view = view_pool(*pool_, picture_.devices);
+  auto view = view_pool(*pool_, picture_);
   if (!view) return fail(view.error());
   const std::string line = busy_json(*view, rivals_in_the_way(*view, record)) + "\n";
   (void)!::write(STDERR_FILENO, line.data(), line.size());
@@ -364,7 +364,7 @@ int Place::tell_preview(const PartyInfo& info) {
     if (!preview) return fail(preview.error());
     if (preview->ending == Ending::impossible) return refuse_impossible(*preview);
     if (preview->ending != Ending::seated) {
-      auto view = view_pool(*pool_, picture_.devices);
+      auto view = view_pool(*pool_, picture_);
       if (!view) return fail(view.error());
       std::string why = preview->refusal;
       for (const LeaseView* holder : rivals_in_the_way(*view, seat.engine.record()))

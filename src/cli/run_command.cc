@@ -94,7 +94,8 @@ int run_command(const Words& words) {
   if (options->help) return put(help_text("run")) ? exit_status::ok : exit_status::unavailable;
   Place place(std::move(*options));
   if (const auto failed = place.prepare()) return *failed;
-  const PartyInfo info{::getpid(), place.options().label, command_line(place.options().command), "", own_pid_namespace()};
+  const PartyInfo info{::getpid(), place.options().label, command_line(place.options().command), "",
+                       own_pid_namespace()};
   if (place.options().dry_run) return place.tell_preview(info);
   bool gave_up = false;
   const auto failed = place.take(info, gave_up);

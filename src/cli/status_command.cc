@@ -29,16 +29,17 @@ std::string resources_table(const PoolView& view) {
 }
 
 std::string devices_table(const PoolView& view) {
-  if (view.devices.empty()) return "";
+  if (view.devices.empty() && view.complaints.empty()) return "";
   Table table({"GPU", "NAME", "UUID", "FREE", "HELD", "TOTAL", "COMPUTE HELD", "LOAD"});
-  for (const Device& d : view.devices) {
-    const int64_t held = held_vram_bytes(view.snapshot, d);
-    const int64_t taken = std::max(held, d.vram_used_bytes.value_or(0));
-    table.add({std::to_string(d.index), d.name, d.uuid, show_size(std::max<int64_t>(0, d.vram_total_bytes - taken)),
-               show_size(held), show_size(d.vram_total_bytes),
+  for (size_t i = 0; i < view.devices.size(); ++i) {
+    const Device& d = view.devices[i];
+    table.add({std::to_string(d.index), d.name, d.uuid, show_size(free_vram_bytes(view, i)),
+               show_size(held_vram_bytes(view.snapshot, d)), show_size(d.vram_total_bytes),
                std::to_string(held_compute_pct(view.snapshot, d)) + " %", percent(d.util_pct)});
   }
-  return "\n" + table.text();
+  std::string notes;
+  for (const std::string& note : driver_notes(view)) notes += note + "\n";
+  return (view.devices.empty() ? "" : "\n" + table.text()) + (notes.empty() ? "" : "\n" + notes);
 }
 
 // "1 GPU, 2 cpu": what a party asks for, and on which devices it sits.
@@ -103,10 +104,10 @@ std::string short_text(const PoolView& view) {
 }
 
 // A pool that nobody has made yet is an empty one with the machine's figures.
-Result<PoolView> view_or_empty(const std::vector<Device>& devices) {
+Result<PoolView> view_or_empty(const Picture& picture) {
   auto pool = open_pool(LocalPool::IfMissing::fail);
   if (pool.ok()) {
-    auto view = view_pool(*pool, devices);
+    auto view = view_pool(*pool, picture);
     if (!view.ok() || pool->config() != nullptr) return view;
     for (const NamedAmount& c : machine_figures().capacities)
       if (const auto at = view->snapshot.intern_resource(c.name); at) view->snapshot.resources[*at].capacity = c.amount;
@@ -116,7 +117,10 @@ Result<PoolView> view_or_empty(const std::vector<Device>& devices) {
   PoolView view;
   view.path = default_pool_path(std::getenv("BERTH_POOL"));
   view.now_us = wall_us();
-  view.devices = devices;
+  view.devices = picture.devices;
+  view.complaints = picture.complaints;
+  LocalProcesses processes;
+  view.uses = occupancy(picture.devices, {}, processes);
   for (const NamedAmount& c : machine_figures().capacities) view.snapshot.resources.push_back({c.name, c.amount});
   return view;
 }
@@ -135,9 +139,11 @@ int status_command(const Words& words) {
     else
       return fail_usage("status", "unknown word " + printable(word));
   }
-  auto devices = probe_devices(std::getenv("BERTH_SIM_GPUS"), sysfs_root());
-  if (!devices) return fail(devices.error());
-  auto view = view_or_empty(devices->devices);
+  // A driver that hangs is one more thing to report, and no reason to be silent about all else.
+  constexpr int64_t patience_us = 3'000'000;
+  auto picture = probe_devices(std::getenv("BERTH_SIM_GPUS"), sysfs_root(), patience_us);
+  if (!picture && picture.error().kind == ErrorKind::usage) return fail(picture.error());
+  auto view = view_or_empty(picture ? *picture : Picture{{}, {picture.error().message}, 0, 0});
   if (!view) return fail(view.error());
   std::string text;
   if (json)

@@ -74,9 +74,22 @@ Json lease_json(const PoolView& view, const LeaseView& lease) {
           {"parent", or_null(party.nested, std::string(party.parent.view()))}};
 }
 
-Json device_json(const PoolView& view, const Device& d) {
+Json unleased_json(const PoolView& view, size_t index) {
+  Json out = Json::array();
+  if (index >= view.uses.size()) return out;
+  const std::vector<Holding> holders = holdings_of(view, view.devices[index]);
+  for (const Occupant& o : view.uses[index].occupants)
+    if (has_no_lease(o, holders))
+      out.push_back({{"pid", o.process.pid},
+                     {"user", user_name(o.uid)},
+                     {"cmd", o.command_line},
+                     {"vram", or_null(o.process.vram_bytes.has_value(), o.process.vram_bytes.value_or(0))}});
+  return out;
+}
+
+Json device_json(const PoolView& view, size_t index) {
+  const Device& d = view.devices[index];
   const int64_t held = held_vram_bytes(view.snapshot, d);
-  const int64_t taken = std::max(held, d.vram_used_bytes.value_or(0));
   return {{"index", d.index},
           {"uuid", d.uuid},
           {"name", d.name},
@@ -85,10 +98,11 @@ Json device_json(const PoolView& view, const Device& d) {
           {"vram_total", d.vram_total_bytes},
           {"vram_used", or_null(d.vram_used_bytes.has_value(), d.vram_used_bytes.value_or(0))},
           {"vram_held", held},
-          {"vram_free", std::max<int64_t>(0, d.vram_total_bytes - taken)},
+          {"vram_free", free_vram_bytes(view, index)},
           {"util_pct", or_null(d.util_pct.has_value(), d.util_pct.value_or(0))},
           {"compute_held", held_compute_pct(view.snapshot, d)},
-          {"unleased", Json::array()}};
+          {"unleased", unleased_json(view, index)},
+          {"trouble", or_null(!d.trouble.empty(), d.trouble)}};
 }
 
 }  // namespace
@@ -104,7 +118,7 @@ std::string status_json(const PoolView& view) {
                          {"free", std::max<int64_t>(0, r.capacity - held)}});
   }
   Json devices = Json::array();
-  for (const Device& d : view.devices) devices.push_back(device_json(view, d));
+  for (size_t i = 0; i < view.devices.size(); ++i) devices.push_back(device_json(view, i));
   Json leases = Json::array();
   for (const LeaseView& lease : view.leases) leases.push_back(lease_json(view, lease));
   return dump({{"version", 1},
@@ -112,7 +126,8 @@ std::string status_json(const PoolView& view) {
                {"now", view.now_us / 1'000'000},
                {"resources", resources},
                {"devices", devices},
-               {"leases", leases}});
+               {"leases", leases},
+               {"complaints", view.complaints}});
 }
 
 std::string busy_json(const PoolView& view, const std::vector<const LeaseView*>& holders) {

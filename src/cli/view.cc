@@ -12,6 +12,8 @@
 
 #include "base/sys.h"
 #include "base/text.h"
+#include "engine/driver_admission.h"
+#include "engine/lease_roots.h"
 #include "ledger/local_ledger.h"
 #include "sched/plan.h"
 #include "sched/watch.h"
@@ -60,11 +62,23 @@ Result<std::map<PartyId, Told>> ask_everybody(LocalPool& pool, Snapshot& snapsho
 // Whether two parties compete at all: at the top, or inside the same lease.
 bool compete(const Party& a, const Party& b) { return a.nested == b.nested && (!a.nested || a.parent == b.parent); }
 
+// The driver's objection, as it shows from here and now.
+std::string veto_reason(const PoolView& view, const Party& self) {
+  for (const Eligible& e : view.snapshot.vetoed(self))
+    for (const DeviceOccupancy& use : view.uses) {
+      if (use.device.uuid != view.snapshot.devices[e.device]) continue;
+      const std::string why = driver_refusal(use, {}, view.snapshot, self, e.device, /*seated=*/true);
+      if (!why.empty()) return why;
+    }
+  return "the driver refuses it " + view.snapshot.devices[view.snapshot.vetoed(self).front().device];
+}
+
 std::string reason_for(const PoolView& view, const Plan& plan, int party) {
   const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
   if (self.state == PartyState::aside) return "stopped; passed over until it continues";
   const Verdict verdict = plan.verdicts[static_cast<size_t>(party)];
   if (verdict == Verdict::seat) return "about to start";
+  if (!view.snapshot.vetoed(self).empty()) return veto_reason(view, self);
   if (verdict == Verdict::impossible) {
     const auto lacking = shortfalls(view.snapshot, party);
     const std::string what = lacking.empty() ? "" : ": " + lacking.front().what;
@@ -160,6 +174,13 @@ int held_compute_pct(const Snapshot& snapshot, const Device& device) {
   return sum;
 }
 
+std::vector<Holding> holdings_of(const PoolView& view, const Device& device) {
+  for (size_t i = 0; i < view.snapshot.devices.size(); ++i)
+    if (view.snapshot.devices[i] == device.uuid)
+      return holdings(view.snapshot, static_cast<uint16_t>(i), device.vram_total_bytes);
+  return {};
+}
+
 std::vector<const LeaseView*> holders_in_the_way(const PoolView& view, int party) {
   std::vector<const LeaseView*> out;
   const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
@@ -182,10 +203,50 @@ std::vector<const LeaseView*> rivals_in_the_way(const PoolView& view, const Reco
   return out;
 }
 
-Result<PoolView> view_pool(LocalPool& pool, const std::vector<Device>& devices) {
+int64_t free_vram_bytes(const PoolView& view, size_t index) {
+  const Device& device = view.devices[index];
+  int64_t left = device.vram_total_bytes - held_vram_bytes(view.snapshot, device);
+  if (index < view.uses.size()) {
+    const auto holders = holdings_of(view, device);
+    left = free_bytes(view.uses[index], holders).value_or(left);
+  }
+  return std::max<int64_t>(0, left);
+}
+
+std::vector<std::string> driver_notes(const PoolView& view) {
+  std::vector<std::string> notes = view.complaints;
+  for (const DeviceOccupancy& use : view.uses) {
+    const std::string gpu = device_name(use.device) + ": ";
+    if (!use.device.trouble.empty()) notes.push_back(gpu + "cannot be used: " + use.device.trouble);
+    const std::vector<Holding> holders = holdings_of(view, use.device);
+    for (const Occupant& o : use.occupants) {
+      if (!has_no_lease(o, holders)) continue;
+      const std::string how_much = o.process.vram_bytes ? show_size(*o.process.vram_bytes) : "an unknown part";
+      const std::string former = o.whose == Whose::lease ? std::string(o.lease.view()) : o.former_lease;
+      notes.push_back(
+          gpu + "pid " + std::to_string(o.process.pid) + " (" + user_name(o.uid) + ", " + o.command_line.substr(0, 60) +
+          ") uses " + how_much + " without a lease" +
+          (former.empty() ? "" : "; lease " + printable(former).substr(0, PartyId::size) + " left it behind"));
+    }
+    const DeviceSums s = sums(use, holders);
+    if (s.nobodys > 0) notes.push_back(gpu + show_size(s.nobodys) + " are used by no process that is seen from here");
+    for (const Holding& holder : holders) {
+      const int64_t used = lease_bytes(use, holder.lease).value_or(0);
+      if (used <= holder.claimed_bytes) continue;
+      for (const LeaseView& lease : view.leases)
+        if (view.snapshot.parties[static_cast<size_t>(lease.party)].id == holder.lease)
+          notes.push_back(gpu + lease_name(view, lease) + " uses " + show_size(used) + ", and claimed " +
+                          show_size(holder.claimed_bytes));
+    }
+  }
+  return notes;
+}
+
+Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
   PoolView view;
   view.path = pool.path();
-  view.devices = devices;
+  view.devices = picture.devices;
+  view.complaints = picture.complaints;
   Snapshot snapshot;
   auto told = ask_everybody(pool, snapshot);
   if (!told) return told.error();
@@ -205,6 +266,13 @@ Result<PoolView> view_pool(LocalPool& pool, const std::vector<Device>& devices) 
   }
   snapshot.parties = std::move(living);
   view.snapshot = std::move(snapshot);
+
+  std::vector<LeaseRoot> roots;
+  for (const Party& party : view.snapshot.parties)
+    if (party.state == PartyState::held && !picture.devices.empty())
+      roots.push_back(lease_root(view.snapshot, party, (*told)[party.id].info, (*told)[party.id].uid));
+  LocalProcesses processes;
+  view.uses = occupancy(picture.devices, roots, processes);
 
   const Plan plan = plan_for_all(view.snapshot);
   std::vector<int> order;

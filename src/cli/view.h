@@ -9,7 +9,8 @@
 
 #include "base/result.h"
 #include "core/snapshot.h"
-#include "device/device.h"
+#include "device/probe_run.h"
+#include "engine/occupancy.h"
 #include "ledger/local_pool.h"
 #include "ledger/record.h"
 
@@ -27,14 +28,22 @@ struct LeaseView {
 struct PoolView {
   std::string path;
   int64_t now_us = 0;
-  Snapshot snapshot;              // the living only
-  std::vector<LeaseView> leases;  // holders by seat, then waiters in line
-  std::vector<Device> devices;    // what the probe saw, then what only parties speak of
+  Snapshot snapshot;                    // the living only
+  std::vector<LeaseView> leases;        // holders by seat, then waiters in line
+  std::vector<Device> devices;          // what the probe saw, then what only parties speak of
+  std::vector<DeviceOccupancy> uses;    // who uses them, of those that the probe saw; in the same order
+  std::vector<std::string> complaints;  // of drivers that are there and say nothing
   int dead = 0;
 };
 
-// `devices` is what a probe found; may be empty.
-[[nodiscard]] Result<PoolView> view_pool(LocalPool& pool, const std::vector<Device>& devices);
+// `picture` is what a probe found; may be empty.
+[[nodiscard]] Result<PoolView> view_pool(LocalPool& pool, const Picture& picture);
+
+// What a driver has to say that the book does not, a line each: who uses a device without a lease, what
+// of its memory shows no owner, which lease uses more than it claimed, what cannot be used at all.
+[[nodiscard]] std::vector<std::string> driver_notes(const PoolView& view);
+// Free bytes of view.devices[index], by book and driver.
+[[nodiscard]] int64_t free_vram_bytes(const PoolView& view, size_t index);
 
 // "train-llama (alice)": how a lease is called among people.
 [[nodiscard]] std::string lease_name(const PoolView& view, const LeaseView& lease);
@@ -43,6 +52,9 @@ struct PoolView {
 [[nodiscard]] int64_t held_amount(const Snapshot& snapshot, size_t resource);
 [[nodiscard]] int64_t held_vram_bytes(const Snapshot& snapshot, const Device& device);
 [[nodiscard]] int held_compute_pct(const Snapshot& snapshot, const Device& device);
+
+// The holders of a device, with what each claimed of it.
+[[nodiscard]] std::vector<Holding> holdings_of(const PoolView& view, const Device& device);
 
 // The leases whose parties take something of what `party` asks for: the reasons it is not seated.
 [[nodiscard]] std::vector<const LeaseView*> holders_in_the_way(const PoolView& view, int party);

@@ -202,16 +202,22 @@ ProbeRun& ProbeRun::operator=(ProbeRun&& other) noexcept {
 
 ProbeRun::~ProbeRun() { give_up(); }
 
+int ProbeRun::reap() {
+  constexpr int patience_ms = 200;
+  const OwnFd child_fd(static_cast<int>(::syscall(SYS_pidfd_open, child_, 0)));
+  pollfd gone{child_fd.get(), POLLIN, 0};
+  if (child_fd.valid()) (void)retry_eintr([&] { return ::poll(&gone, 1, patience_ms); });
+  int status = -1;
+  if (retry_eintr([&] { return ::waitpid(child_, &status, WNOHANG); }) != child_) return -1;
+  child_ = -1;
+  return status;
+}
+
 // A child that sits in the driver dies when the driver lets it go; nobody waits for that.
 void ProbeRun::give_up() {
   if (child_ <= 0) return;
   ::kill(child_, SIGKILL);
-  const OwnFd child_fd(static_cast<int>(::syscall(SYS_pidfd_open, child_, 0)));
-  pollfd gone{child_fd.get(), POLLIN, 0};
-  constexpr int patience_ms = 200;
-  if (child_fd.valid()) (void)retry_eintr([&] { return ::poll(&gone, 1, patience_ms); });
-  int ignored = 0;
-  (void)retry_eintr([&] { return ::waitpid(child_, &ignored, WNOHANG); });
+  (void)reap();
   child_ = -1;
   answer_.reset();
 }
@@ -228,7 +234,6 @@ bool ProbeRun::take_in() {
 }
 
 Result<Picture> ProbeRun::finish() {
-  int status = 0;
   // It has closed its end, so it is on its way out; who lingers there (a library's exit in the driver)
   // is not waited for.
   if (text_.ends_with(std::string(last_line) + "\n")) {
@@ -239,10 +244,8 @@ Result<Picture> ProbeRun::finish() {
     return picture;
   }
   std::string how = "it ended without an answer";
-  if (retry_eintr([&] { return ::waitpid(child_, &status, WNOHANG); }) == child_) {
-    child_ = -1;
-    if (WIFSIGNALED(status)) how = "it was ended by signal " + std::to_string(WTERMSIG(status));
-  }
+  const int status = reap();
+  if (status != -1 && WIFSIGNALED(status)) how = "it was ended by signal " + std::to_string(WTERMSIG(status));
   give_up();
   return Error{ErrorKind::probe, 0, "the GPU drivers could not be asked: " + how};
 }

@@ -55,6 +55,8 @@ class ProbeRun {
  private:
   ProbeRun(pid_t child, OwnFd answer, int64_t begun_us)
       : child_(child), answer_(std::move(answer)), begun_us_(begun_us) {}
+  // Waits a little for a child that is on its way out. How it ended, as waitpid() has it; -1: it is not out.
+  int reap();
   void give_up();
 
   pid_t child_ = -1;

@@ -49,8 +49,7 @@ std::string name_strangers(const DeviceOccupancy& use, const std::vector<Holding
   const Occupant* most = nullptr;
   int count = 0;
   for (const Occupant& o : use.occupants) {
-    const bool held = std::any_of(holders.begin(), holders.end(), [&](const Holding& h) { return h.lease == o.lease; });
-    if (o.whose == Whose::unknown || (o.whose == Whose::lease && held)) continue;
+    if (!has_no_lease(o, holders)) continue;
     ++count;
     if (most == nullptr || o.process.vram_bytes.value_or(0) > most->process.vram_bytes.value_or(0)) most = &o;
   }

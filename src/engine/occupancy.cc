@@ -80,6 +80,7 @@ class Genealogy {
     if (!facts) return out;
     out.uid = facts->uid;
     out.command = facts->command;
+    out.command_line = facts->command_line;
     if (facts->command.starts_with(shared_server)) return out;
     const LeaseRoot* lease = of_environment(*facts);
     if (lease == nullptr) lease = of_forebears(process.pid, *facts);
@@ -153,11 +154,11 @@ bool holds(const std::vector<Holding>& holders, const PartyId& lease) {
   return std::any_of(holders.begin(), holders.end(), [&](const Holding& h) { return h.lease == lease; });
 }
 
-bool is_stranger(const Occupant& occupant, const std::vector<Holding>& holders) {
+}  // namespace
+
+bool has_no_lease(const Occupant& occupant, const std::vector<Holding>& holders) {
   return occupant.whose == Whose::stranger || (occupant.whose == Whose::lease && !holds(holders, occupant.lease));
 }
-
-}  // namespace
 
 uint64_t own_pid_namespace() {
   struct stat st {};
@@ -180,6 +181,10 @@ std::optional<ProcessFacts> LocalProcesses::facts(int64_t pid) {
     return std::nullopt;
   out.uid = st.st_uid;
   out.started_us = boot_us_ + start_ticks * 1'000'000 / std::max<int64_t>(1, ::sysconf(_SC_CLK_TCK));
+  std::string line = read_all(dir + "/cmdline", 512).substr(0, 512);
+  while (!line.empty() && line.back() == '\0') line.pop_back();
+  std::replace(line.begin(), line.end(), '\0', ' ');
+  out.command_line = line.empty() ? out.command : printable(line);
   const std::string environment = read_all(dir + "/environ", size_t{1} << 20);
   out.environment_known = !environment.empty();
   out.lease_id = variable(environment, "BERTH_ID");
@@ -223,7 +228,7 @@ DeviceSums sums(const DeviceOccupancy& use, const std::vector<Holding>& holders)
   for (const Occupant& o : use.occupants) {
     const bool computes = o.process.kind == DeviceProcess::Kind::compute;
     if (computes) ++out.processes;
-    const bool stranger = is_stranger(o, holders);
+    const bool stranger = has_no_lease(o, holders);
     if (!o.process.vram_bytes) {
       out.stranger_of_unknown_size |= stranger && computes;
       out.compute_strangers += stranger && computes ? 1 : 0;

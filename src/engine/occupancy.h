@@ -21,8 +21,9 @@ namespace berth {
 struct ProcessFacts {
   int64_t parent = 0;
   uid_t uid = 0;
-  int64_t started_us = 0;  // wall clock, to about 10 ms
-  std::string command;     // its name, for people
+  int64_t started_us = 0;    // wall clock, to about 10 ms
+  std::string command;       // its name
+  std::string command_line;  // with its arguments, for people; its name where it has none
   bool environment_known = false;
   std::string lease_id;  // BERTH_ID in its environment; "" without one
 };
@@ -79,6 +80,7 @@ struct Occupant {
   PartyId lease;  // whose == lease: the outermost one
   uid_t uid = 0;
   std::string command;
+  std::string command_line;
   std::string former_lease;  // a stranger that was started by a lease that is gone
 };
 
@@ -102,6 +104,10 @@ struct DeviceSums {
   int compute_strangers = 0;  // how many, but for those that hold next to nothing
   int processes = 0;          // that compute, anybody's
 };
+
+// Whether a process has no lease among `holders`; false where that cannot be told.
+struct Holding;
+[[nodiscard]] bool has_no_lease(const Occupant& occupant, const std::vector<Holding>& holders);
 
 // What a lease on it uses by itself; nullopt: it has no process there, or one whose memory is unknown.
 [[nodiscard]] std::optional<int64_t> lease_bytes(const DeviceOccupancy& use, const PartyId& lease);

@@ -40,7 +40,7 @@ class OccupancyTest : public testing::Test {
     card_.processes_known = true;
   }
   void process(int64_t pid, int64_t parent, uid_t uid, std::string lease = "", bool readable = true) {
-    ProcessFacts facts{parent, uid, arrival_us + 10'000'000, "python", readable, std::move(lease)};
+    ProcessFacts facts{parent, uid, arrival_us + 10'000'000, "python", "python train.py", readable, std::move(lease)};
     if (pid < 100) facts.started_us = long_ago_us;
     processes_.all[pid] = facts;
   }

@@ -1,0 +1,74 @@
+#include "engine/usage_watch.h"
+
+#include <algorithm>
+
+#include "base/sys.h"
+
+namespace berth {
+
+namespace {
+
+constexpr int64_t first_pace_us = 1'000'000;
+constexpr int64_t usual_pace_us = 10'000'000;
+constexpr int64_t slowest_pace_us = 60'000'000;  // of a driver that does not answer
+
+}  // namespace
+
+UsageWatch::UsageWatch(std::vector<UsageLimit> limits, std::function<std::vector<LeaseRoot>()> leases,
+                       std::function<void(const Overuse&)> on_overuse)
+    : limits_(std::move(limits)),
+      leases_(std::move(leases)),
+      on_overuse_(std::move(on_overuse)),
+      next_us_(monotonic_us() + first_pace_us),
+      pace_us_(first_pace_us) {}
+
+int64_t UsageWatch::due_us() const { return run_ ? run_->begun_us() + usual_probe_limit_us : next_us_; }
+
+void UsageWatch::act() {
+  const int64_t now_us = monotonic_us();
+  if (!run_) {
+    if (now_us < next_us_) return;
+    auto run = ProbeRun::start(sysfs_root());
+    next_us_ = now_us + pace_us_;
+    if (run) run_.emplace(std::move(*run));
+    return;
+  }
+  if (run_->take_in()) {
+    const auto picture = run_->finish();
+    if (picture) learn(*picture);
+    pace_us_ = picture ? std::min(usual_pace_us, pace_us_ * 2) : slowest_pace_us;
+  } else if (now_us < due_us()) {
+    return;
+  } else {
+    pace_us_ = slowest_pace_us;
+  }
+  run_.reset();
+  next_us_ = now_us + pace_us_;
+}
+
+void UsageWatch::learn(const Picture& picture) {
+  for (const DeviceOccupancy& use : occupancy(picture.devices, leases_(), processes_)) {
+    int64_t used = 0;
+    int64_t claimed = 0;
+    for (const UsageLimit& limit : limits_) {
+      if (limit.uuid != use.device.uuid) continue;
+      used += lease_bytes(use, limit.lease).value_or(0);
+      claimed += limit.claimed_bytes;
+    }
+    if (used == 0) continue;
+    int64_t& peak = peaks_[use.device.uuid];
+    peak = std::max(peak, used);
+    int64_t& reported = reported_[use.device.uuid];
+    if (used <= claimed || used <= reported + reported / 8) continue;
+    reported = used;
+    on_overuse_({use.device.uuid, use.device.index, used, claimed});
+  }
+}
+
+std::optional<int64_t> UsageWatch::peak_bytes() const {
+  std::optional<int64_t> most;
+  for (const auto& [uuid, bytes] : peaks_) most = std::max(most.value_or(0), bytes);
+  return most;
+}
+
+}  // namespace berth

@@ -1,0 +1,64 @@
+// UsageWatch: what a lease really uses of its GPUs while its command runs, by the driver's word.
+//
+// Asks now and then, in a process of its own (device/probe_run.h): often at first, when a job loads its
+// model, then every ten seconds. A question costs a few milliseconds of processor, and nothing of the GPU.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "device/probe_run.h"
+#include "engine/occupancy.h"
+
+namespace berth {
+
+// A lease of ours and what it may use of each device.
+struct UsageLimit {
+  PartyId lease;
+  std::string uuid;
+  int64_t claimed_bytes = 0;
+};
+
+struct Overuse {
+  std::string uuid;
+  int device_index = 0;
+  int64_t used_bytes = 0;
+  int64_t claimed_bytes = 0;
+};
+
+class UsageWatch {
+ public:
+  // `leases` as in DriverAdmission. `on_overuse` is called when a lease is first seen to use more than
+  // it claimed, and again when it has grown by an eighth since.
+  UsageWatch(std::vector<UsageLimit> limits, std::function<std::vector<LeaseRoot>()> leases,
+             std::function<void(const Overuse&)> on_overuse);
+
+  // Readable when act() has something to do; -1: nothing is under way.
+  [[nodiscard]] int fd() const { return run_ ? run_->fd() : -1; }
+  // When act() is to be called at the latest, on monotonic_us()'s clock.
+  [[nodiscard]] int64_t due_us() const;
+  // Does what is due. Never blocks.
+  void act();
+
+  // The most that all our leases together were seen to use of one device; nullopt: never seen.
+  [[nodiscard]] std::optional<int64_t> peak_bytes() const;
+
+ private:
+  void learn(const Picture& picture);
+
+  std::vector<UsageLimit> limits_;
+  std::function<std::vector<LeaseRoot>()> leases_;
+  std::function<void(const Overuse&)> on_overuse_;
+  LocalProcesses processes_;
+  std::optional<ProbeRun> run_;
+  std::map<std::string, int64_t> peaks_;     // by UUID
+  std::map<std::string, int64_t> reported_;  // by UUID: the overuse that was last spoken of
+  int64_t next_us_ = 0;
+  int64_t pace_us_ = 0;
+};
+
+}  // namespace berth
