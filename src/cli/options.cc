@@ -279,50 +279,6 @@ Error explain_bad_option(int code, const std::string& word) {
   return usage("unknown option " + printable(name) + (near.empty() ? "" : "; did you mean " + near + "?"));
 }
 
-bool names_device(const std::string& word, const Device& device) {
-  if (const auto index = parse_count(word)) return device.index == *index;
-  return device.uuid.starts_with(word);
-}
-
-// The devices that a list of indices, UUIDs and unique prefixes names.
-Result<std::vector<bool>> listed(const std::string& option, const std::vector<std::string>& words,
-                                 const std::vector<Device>& devices) {
-  std::vector<bool> out(devices.size(), false);
-  for (const std::string& word : words) {
-    int found = 0;
-    for (size_t i = 0; i < devices.size(); ++i) {
-      if (!names_device(word, devices[i])) continue;
-      out[i] = true;
-      ++found;
-      if (devices[i].uuid == word) break;
-    }
-    if (found == 0)
-      return usage(option + ": there is no GPU " + printable(word) + " (this machine has " +
-                   std::to_string(devices.size()) + ")");
-    if (found > 1 && !parse_count(word)) return usage(option + ": " + printable(word) + " names more than one GPU");
-  }
-  return out;
-}
-
-// As CUDA reads it: everything after the first word that names nothing is ignored.
-std::vector<bool> visible(const std::string& inherited, const std::vector<Device>& devices) {
-  std::vector<bool> out(devices.size(), false);
-  for (const std::string& word : split(inherited, ',')) {
-    bool found = false;
-    for (size_t i = 0; i < devices.size(); ++i) {
-      if (!names_device(word, devices[i])) continue;
-      out[i] = true;
-      found = true;
-    }
-    if (!found) break;
-  }
-  return out;
-}
-
-}  // namespace
-
-namespace {
-
 Result<RunOptions> parse_place(const std::vector<std::string>& words, PlaceVerb verb) {
   // getopt wants a mutable argv with the program's name in front; "+" stops it at the first word
   // that is no option, ":" leaves the talking to us.
@@ -390,25 +346,6 @@ Result<NamedAmount> parse_setting(const std::string& word, bool zero_allowed) {
   if (!amount || (*amount == 0 && !zero_allowed))
     return usage("\"" + printable(value) + "\" is not an amount of " + out.name);
   out.amount = *amount;
-  return out;
-}
-
-Result<std::vector<DeviceRef>> eligible_devices(const RunOptions& options, const std::vector<Device>& devices,
-                                                const char* inherited_visible) {
-  auto only = listed("--only", options.only, devices);
-  if (!only) return only.error();
-  auto exclude = listed("--exclude", options.exclude, devices);
-  if (!exclude) return exclude.error();
-  std::vector<bool> seen(devices.size(), true);
-  if (inherited_visible != nullptr) seen = visible(inherited_visible, devices);
-  std::vector<DeviceRef> out;
-  for (size_t i = 0; i < devices.size(); ++i) {
-    const Device& d = devices[i];
-    if (!options.only.empty() && !only.value()[i]) continue;
-    if (exclude.value()[i] || !seen[i]) continue;
-    if (d.vram_total_bytes > 0 && d.vram_total_bytes < options.min_free_bytes) continue;  // it never will be
-    out.push_back({d.uuid, d.vram_total_bytes});
-  }
   return out;
 }
 

@@ -8,7 +8,6 @@
 
 #include "base/result.h"
 #include "core/claim.h"
-#include "device/device.h"
 
 namespace berth {
 
@@ -52,12 +51,6 @@ enum class PlaceVerb { run, hold };
 
 // "cpu=12" as `berth set` takes it: ram as a SIZE, policy.age as a DUR, all else a count.
 [[nodiscard]] Result<NamedAmount> parse_setting(const std::string& word, bool zero_allowed);
-
-// Which of the machine's devices this claim may use: by --only, --exclude and
-// an inherited CUDA_VISIBLE_DEVICES (null: not set). Errors: `usage` for a device that is not there.
-[[nodiscard]] Result<std::vector<DeviceRef>> eligible_devices(const RunOptions& options,
-                                                              const std::vector<Device>& devices,
-                                                              const char* inherited_visible);
 
 // The known option nearest to `word`, for "did you mean"; "" if none is near.
 [[nodiscard]] std::string nearest(const std::string& word, const std::vector<std::string>& known);

@@ -13,6 +13,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "cli/container.h"
+#include "cli/device_choice.h"
 #include "cli/exit_status.h"
 #include "cli/pool_access.h"
 #include "cli/say.h"
@@ -164,7 +165,7 @@ Result<> Place::find_devices() {
     return Error{ErrorKind::probe, 0,
                  "no GPU can be seen from here; BERTH_SIM_GPUS=2x24G stands in simulated ones, and a claim like "
                  "--cpu 1 needs none"};
-  auto eligible = eligible_devices(options_, picture_.devices, std::getenv("CUDA_VISIBLE_DEVICES"));
+  auto eligible = eligible_devices(options_, picture_.devices, inherited_visibility());
   if (!eligible) return eligible.error();
   eligible_ = std::move(*eligible);
   if (const std::string trouble = trouble_of_all(eligible_, picture_.devices); !trouble.empty())
@@ -391,6 +392,7 @@ LeaseEnvironment Place::environment() const {
       for (const Device& d : picture_.devices)
         if (d.uuid == granted.uuid) out.devices.push_back(d);
   }
+  std::sort(out.devices.begin(), out.devices.end(), [](const Device& a, const Device& b) { return a.index < b.index; });
   if (!inherited_tokens_.empty()) out.tokens += ":" + inherited_tokens_;
   out.visible_by_uuid = options_.visible_by_uuid;
   out.threads = thread_cap(options_);

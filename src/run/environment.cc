@@ -7,25 +7,50 @@ namespace berth {
 
 namespace {
 
+using Variables = std::vector<std::pair<std::string, std::string>>;
+
+// The numbers are the vendor's own, for it is its library that reads them.
 std::string joined(const std::vector<Device>& devices, bool by_uuid) {
   std::string out;
-  for (const Device& d : devices) out += (out.empty() ? "" : ",") + (by_uuid ? d.uuid : std::to_string(d.index));
+  for (const Device& d : devices) out += (out.empty() ? "" : ",") + (by_uuid ? d.uuid : std::to_string(d.vendor_index));
   return out;
+}
+
+// Each vendor's programs find the granted ones of its devices. A vendor of whom nothing was granted is
+// not hidden: the variables of one are read by the programs of another.
+void show_devices(const LeaseEnvironment& lease, Variables& ours, std::vector<std::string>& dropped) {
+  std::vector<Device> cuda;
+  std::vector<Device> amd;
+  std::vector<Device> intel;
+  for (const Device& d : lease.devices) (d.vendor == "amd" ? amd : d.vendor == "intel" ? intel : cuda).push_back(d);
+  const bool mig = std::any_of(cuda.begin(), cuda.end(), [](const Device& d) { return !d.mig_parent.empty(); });
+  // ROCm's own programs read CUDA_VISIBLE_DEVICES too, and count what ROCR_VISIBLE_DEVICES left over anew:
+  // one of them is enough. Intel's level-zero counts as the mask does.
+  if (!amd.empty()) {
+    ours.emplace_back("ROCR_VISIBLE_DEVICES", joined(amd, lease.visible_by_uuid));
+    dropped = {"HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"};
+    if (cuda.empty()) dropped.emplace_back("CUDA_VISIBLE_DEVICES");
+  }
+  if (!intel.empty()) ours.emplace_back("ZE_AFFINITY_MASK", joined(intel, false));
+  if (cuda.empty()) return;
+  // Indices, which every program reads; without this order CUDA counts the fastest card first. A slice of
+  // a card has no index.
+  ours.emplace_back("CUDA_VISIBLE_DEVICES", joined(cuda, lease.visible_by_uuid || mig));
+  ours.emplace_back("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+  ours.emplace_back("NVIDIA_VISIBLE_DEVICES", joined(cuda, true));
 }
 
 }  // namespace
 
 std::vector<std::string> lease_environment(const std::vector<std::string>& inherited, const LeaseEnvironment& lease) {
-  std::vector<std::pair<std::string, std::string>> ours;
+  Variables ours;
   if (!lease.id.empty()) {
     ours = {{"BERTH_ID", lease.id}, {"BERTH_POOL", lease.pool}, {"BERTH_LEASE", lease.tokens}};
     if (lease.life_fd >= 0) ours.emplace_back("BERTH_LIFE_FD", std::to_string(lease.life_fd));
   }
+  std::vector<std::string> dropped;
   if (!lease.devices.empty()) {
-    // Indices, which every program reads; without this order CUDA counts the fastest card first.
-    ours.emplace_back("CUDA_VISIBLE_DEVICES", joined(lease.devices, lease.visible_by_uuid));
-    ours.emplace_back("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
-    ours.emplace_back("NVIDIA_VISIBLE_DEVICES", joined(lease.devices, true));
+    show_devices(lease, ours, dropped);
     ours.emplace_back("BERTH_DEVICES", joined(lease.devices, true));
   }
   if (lease.threads) {
@@ -36,7 +61,8 @@ std::vector<std::string> lease_environment(const std::vector<std::string>& inher
   std::vector<std::string> out;
   for (const std::string& entry : inherited) {
     const std::string_view name = std::string_view(entry).substr(0, entry.find('='));
-    const bool replaced = std::any_of(ours.begin(), ours.end(), [&](const auto& o) { return o.first == name; });
+    const bool replaced = std::any_of(ours.begin(), ours.end(), [&](const auto& o) { return o.first == name; }) ||
+                          std::find(dropped.begin(), dropped.end(), name) != dropped.end();
     if (!replaced) out.push_back(entry);
   }
   for (const auto& [name, value] : ours) {

@@ -1,0 +1,113 @@
+#include "cli/device_choice.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <tuple>
+
+#include "base/text.h"
+
+namespace berth {
+
+namespace {
+
+Error usage(std::string message) { return Error{ErrorKind::usage, 0, std::move(message)}; }
+
+bool names_device(const std::string& word, const Device& device, int index) {
+  if (const auto number = parse_count(word)) return index == *number;
+  return device.uuid.starts_with(word);
+}
+
+// The devices that a list of indices, UUIDs and unique prefixes names.
+Result<std::vector<bool>> listed(const std::string& option, const std::vector<std::string>& words,
+                                 const std::vector<Device>& devices) {
+  std::vector<bool> out(devices.size(), false);
+  for (const std::string& word : words) {
+    int found = 0;
+    for (size_t i = 0; i < devices.size(); ++i) {
+      if (!names_device(word, devices[i], devices[i].index)) continue;
+      out[i] = true;
+      ++found;
+      if (devices[i].uuid == word) break;
+    }
+    if (found == 0)
+      return usage(option + ": there is no GPU " + printable(word) + " (this machine has " +
+                   std::to_string(devices.size()) + ")");
+    if (found > 1 && !parse_count(word)) return usage(option + ": " + printable(word) + " names more than one GPU");
+  }
+  return out;
+}
+
+const std::optional<std::string>& inherited_of(const Device& device, const InheritedVisibility& inherited) {
+  if (device.vendor == "amd") return inherited.rocr;
+  if (device.vendor == "intel") return inherited.ze;
+  return inherited.cuda;
+}
+
+// As CUDA reads its own variable: everything after the first word that names nothing is ignored. The
+// numbers are the vendor's, not ours. "0.1" of Intel is a tile of device 0.
+void hide(const std::string& vendor, const std::optional<std::string>& inherited, const std::vector<Device>& devices,
+          std::vector<bool>& seen) {
+  if (!inherited) return;
+  std::vector<bool> named(devices.size(), false);
+  for (const std::string& word : split(*inherited, ',')) {
+    bool found = false;
+    for (size_t i = 0; i < devices.size(); ++i) {
+      const std::string plain = vendor == "intel" ? word.substr(0, word.find('.')) : word;
+      if (devices[i].vendor != vendor || !names_device(plain, devices[i], devices[i].vendor_index)) continue;
+      named[i] = true;
+      found = true;
+    }
+    if (!found) break;
+  }
+  for (size_t i = 0; i < devices.size(); ++i)
+    if (devices[i].vendor == vendor) seen[i] = seen[i] && named[i];
+}
+
+// Less is better. In steps, so that noise does not reorder equal cards.
+std::tuple<int64_t, int, int> preference(const Device& d) {
+  constexpr int64_t step_bytes = int64_t{512} << 20;
+  constexpr int step_pct = 20;
+  return {d.vram_used_bytes.value_or(0) / step_bytes - d.vram_total_bytes / step_bytes,
+          d.util_pct.value_or(0) / step_pct, d.index};
+}
+
+std::optional<std::string> variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+}  // namespace
+
+InheritedVisibility inherited_visibility() {
+  return {variable("CUDA_VISIBLE_DEVICES"), variable("ROCR_VISIBLE_DEVICES"), variable("ZE_AFFINITY_MASK")};
+}
+
+Result<std::vector<DeviceRef>> eligible_devices(const RunOptions& options, const std::vector<Device>& devices,
+                                                const InheritedVisibility& inherited) {
+  auto only = listed("--only", options.only, devices);
+  if (!only) return only.error();
+  auto exclude = listed("--exclude", options.exclude, devices);
+  if (!exclude) return exclude.error();
+  std::vector<bool> seen(devices.size(), true);
+  for (const char* vendor : {"nvidia", "amd", "intel", "simulated"})
+    for (const Device& d : devices)
+      if (d.vendor == vendor) {
+        hide(vendor, inherited_of(d, inherited), devices, seen);
+        break;
+      }
+  std::vector<const Device*> chosen;
+  for (size_t i = 0; i < devices.size(); ++i) {
+    const Device& d = devices[i];
+    if (!options.only.empty() && !only.value()[i]) continue;
+    if (exclude.value()[i] || !seen[i]) continue;
+    if (d.vram_total_bytes > 0 && d.vram_total_bytes < options.min_free_bytes) continue;  // it never will be
+    chosen.push_back(&d);
+  }
+  std::stable_sort(chosen.begin(), chosen.end(),
+                   [](const Device* a, const Device* b) { return preference(*a) < preference(*b); });
+  std::vector<DeviceRef> out;
+  for (const Device* d : chosen) out.push_back({d->uuid, d->vram_total_bytes});
+  return out;
+}
+
+}  // namespace berth
