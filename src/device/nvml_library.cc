@@ -68,15 +68,20 @@ constexpr unsigned first_room = 64;
 constexpr unsigned most_room = 1U << 16;  // more processes than a card can have contexts
 constexpr int most_tries = 8;             // processes may come faster than we make room
 
-// 0: none that is known.
+constexpr size_t several = ~size_t{0};
+
+// 0: none that is known. `several`: half the room in entries of 32 is all of it in entries of 16.
 size_t entry_length(const std::vector<unsigned char>& buffer, size_t entries, size_t room) {
   size_t written = buffer.size();
   while (written > 0 && buffer[written - 1] == unwritten) --written;
-  // A driver may also write all the room that it was given.
-  for (const size_t count : {entries, room})
-    for (const size_t length : lengths)
-      if (written == count * length) return length;
-  return 0;
+  size_t found = 0;
+  for (const size_t length : lengths) {
+    // A driver may also write all the room that it was given.
+    if (written != entries * length && written != room * length) continue;
+    if (found != 0) return several;
+    found = length;
+  }
+  return found;
 }
 
 Process process_at(const unsigned char* entry) {
@@ -227,6 +232,10 @@ Return Library::processes(Handle device, List list, std::vector<Process>& proces
     if (entries == 0) return success;
     const size_t length = entries > room ? 0 : entry_length(buffer, entries, room);
     if (length == 0) return function_not_found;
+    if (length == several) {
+      ++room;
+      continue;
+    }
     for (size_t i = 0; i < entries; ++i) processes.push_back(process_at(&buffer[i * length]));
     return success;
   }
