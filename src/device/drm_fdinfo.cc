@@ -123,6 +123,19 @@ bool leads_to_drm(const std::string& path) {
   return std::string_view(target.data(), static_cast<size_t>(length)).find("/dri/") != std::string_view::npos;
 }
 
+struct Amount {
+  bool known = false;
+  int64_t bytes = 0;
+};
+
+Amount amount_of(const DrmClient& client, MemoryOf memory) {
+  // Without an id, two descriptors of one file cannot be told from two files.
+  if (!client.id) return {};
+  const bool ram = memory == MemoryOf::machine && client.ram_bytes;
+  if (!client.vram_bytes && !ram) return {};
+  return {true, client.vram_bytes.value_or(0) + (ram ? client.ram_bytes.value_or(0) : 0)};
+}
+
 // Adds the DRM files of one process; false if something of it was kept from us.
 bool scan_process(const std::string& proc_dir, int64_t pid, std::vector<DrmHolding>& out) {
   const auto files = list_names(proc_dir + "/fd", most_files);
@@ -195,26 +208,15 @@ std::vector<DeviceProcess> processes_on(const DrmScan& scan, const PciAddress& p
   std::set<uint64_t> counted;
   for (const DrmHolding& holding : scan.holdings) {
     const DrmClient& client = holding.client;
-    if (client.pci != pci) continue;
-    std::optional<int64_t> bytes = client.vram_bytes;
-    if (memory == MemoryOf::machine && client.ram_bytes) bytes = bytes.value_or(0) + *client.ram_bytes;
-    // Without an id, two descriptors of one file cannot be told from two files.
-    if (!client.id) bytes = std::nullopt;
-    if (bytes.value_or(1) == 0 && !client.computes) continue;
-    if (client.id && !counted.insert(*client.id).second) bytes = 0;
+    const Amount has = amount_of(client, memory);
+    if (client.pci != pci || (has.known && has.bytes == 0 && !client.computes)) continue;
+    const bool again = client.id && !counted.insert(*client.id).second;
     const auto [at, fresh] = by_pid.try_emplace(holding.pid);
     DeviceProcess& process = at->second;
-    if (fresh) {
-      process.pid = holding.pid;
-      process.kind = DeviceProcess::Kind::graphics;
-      process.vram_bytes = 0;
-    }
+    if (fresh) process = {holding.pid, DeviceProcess::Kind::graphics, 0};
     if (client.computes) process.kind = DeviceProcess::Kind::compute;
-    if (process.vram_bytes && bytes) {
-      process.vram_bytes = std::min(*process.vram_bytes + *bytes, max_amount);
-    } else {
-      process.vram_bytes = std::nullopt;  // a sum with something unknown in it is unknown
-    }
+    if (!has.known) process.vram_bytes.reset();  // and so is the sum of it and anything
+    if (process.vram_bytes && !again) *process.vram_bytes = std::min(*process.vram_bytes + has.bytes, max_amount);
   }
   std::vector<DeviceProcess> out;
   out.reserve(by_pid.size());
