@@ -85,7 +85,7 @@ size_t entry_length(const std::vector<unsigned char>& buffer, size_t entries, si
 }
 
 Process process_at(const unsigned char* entry) {
-  ProcessV1 raw;
+  ProcessV1 raw{};
   std::memcpy(&raw, entry, sizeof raw);
   Process process;
   process.pid = raw.pid;
