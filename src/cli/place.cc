@@ -63,19 +63,14 @@ class WaitingManners {
 
   // True: go on waiting.
   bool operator()() {
-    signalfd_siginfo info{};
-    while (signals_.next(info)) {
-      const int signal = static_cast<int>(info.ssi_signo);
-      if (signal == SIGCONT || signal == SIGWINCH || signal == SIGCHLD) continue;
-      if (signal != SIGTSTP) {
-        ended_by_ = signal;
-        return false;
-      }
+    const int fatal = signals_.next_fatal([&] {
       (void)engine_.step_aside();
-      ::kill(::getpid(), SIGSTOP);
+      Signals::stop_here();
       engine_.step_back();
-    }
-    return true;
+    });
+    if (fatal == 0) return true;
+    ended_by_ = fatal;
+    return false;
   }
 
   [[nodiscard]] int ended_by() const { return ended_by_; }

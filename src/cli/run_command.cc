@@ -33,13 +33,22 @@ Command command_of(const Place& place, const LeaseEnvironment& lease) {
   return command;
 }
 
+// A signal that came after the last look at the line and before there is a command to pass it to.
+void heed_early_signals(Place& place) {
+  const int fatal = place.signals().next_fatal(Signals::stop_here);
+  if (fatal == 0) return;
+  place.release_all();
+  Signals::die_of(fatal);
+}
+
 // --on-timeout run: without a place, but as polite as it would have been with one.
-int run_unseated(const Place& place) {
+int run_unseated(Place& place) {
   const RunOptions& options = place.options();
   say("no place after " + show_duration(*options.timeout_ms / 1000) + "; running without one");
   LeaseEnvironment none;
   none.threads = thread_cap(options);
   const Command command = command_of(place, none);
+  heed_early_signals(place);
   const auto finished = options.replace_self ? Result<Finished>(replace_self(command, place.signals()))
                                              : supervise(command, place.signals(), {}, {});
   if (!finished.ok()) return fail(finished.error());
@@ -72,6 +81,7 @@ int run_in_place(Place& place) {
     command.life_fds.push_back(seat->life.get());
     bells.push_back(seat->ledger.bell_fd());
   }
+  heed_early_signals(place);
   if (options.replace_self) {
     const Finished failed = replace_self(command, place.signals());
     place.release_all();

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/sys.h"
+#include "run/bystander.h"
 
 namespace berth {
 
@@ -117,14 +118,34 @@ Child reap_child(pid_t pid, int& status) {
   return Child::runs;
 }
 
-// A shell's fg continues the whole group: then the command has it already.
-bool already_continued(pid_t pid) {
-  siginfo_t info{};
-  return ::waitid(P_PID, static_cast<id_t>(pid), &info, WCONTINUED | WNOHANG) == 0 && info.si_pid == pid;
-}
+// Passes on what the command does not have yet.
+class Relay {
+ public:
+  explicit Relay(pid_t pid) : pid_(pid), due_us_(monotonic_us() + soon_done_ms * 1000) {}
+  // Milliseconds for poll(), before which get_ready() need not be called.
+  [[nodiscard]] int left_ms() const { return bystander_ ? -1 : soon_done_ms; }
+  // A bystander costs a tenth of a millisecond, which a command that is soon done is spared. What is sent
+  // to the group before that is passed on as well: hardly a command has its handlers by then.
+  void get_ready() {
+    if (!bystander_ && monotonic_us() >= due_us_) bystander_.emplace(Signals::for_the_command());
+  }
+  void pass_on(const signalfd_siginfo& info) {
+    const bool to_the_group = bystander_ && bystander_->heard(info) && ::getpgid(pid_) == ::getpgrp();
+    if (!to_the_group && !came_from_terminal(info)) ::kill(pid_, static_cast<int>(info.ssi_signo));
+  }
 
-// What came from the terminal's driver went to the whole foreground group: the command has it.
-bool came_from_terminal(const signalfd_siginfo& info) { return info.ssi_code == SI_KERNEL; }
+ private:
+  // What came from the terminal's driver went to the whole foreground group.
+  static bool came_from_terminal(const signalfd_siginfo& info) { return info.ssi_code == SI_KERNEL; }
+
+  static constexpr int soon_done_ms = 5;
+  pid_t pid_;
+  int64_t due_us_;
+  std::optional<Bystander> bystander_;
+};
+
+// The sooner of two times for poll(), -1 being never.
+int sooner(int a_ms, int b_ms) { return a_ms < 0 || b_ms < 0 ? std::max(a_ms, b_ms) : std::min(a_ms, b_ms); }
 
 }  // namespace
 
@@ -133,8 +154,13 @@ Result<Signals> Signals::take() {
   sigset_t wanted;
   sigemptyset(&wanted);
   sigaddset(&wanted, SIGCHLD);
-  for (const int signal : forwarded)
-    if (!is_ignored(signal)) sigaddset(&wanted, signal);
+  sigemptyset(&out.ignored_);
+  // Blocked, an ignored signal comes all the same. Our caller ignores it, and so does the command, which
+  // may think otherwise: it is the command's to take or leave.
+  for (const int signal : forwarded) {
+    sigaddset(&wanted, signal);
+    if (is_ignored(signal)) sigaddset(&out.ignored_, signal);
+  }
   if (is_ignored(SIGCHLD)) {
     out.child_was_ignored_ = true;  // the kernel would reap the command before we can ask how it ended
     struct sigaction normal {};
@@ -149,6 +175,27 @@ Result<Signals> Signals::take() {
 
 bool Signals::next(signalfd_siginfo& info) const {
   return retry_eintr([&] { return ::read(fd_.get(), &info, sizeof info); }) == static_cast<ssize_t>(sizeof info);
+}
+
+int Signals::next_fatal(const std::function<void()>& stop) const {
+  signalfd_siginfo info{};
+  while (next(info)) {
+    const int signal = static_cast<int>(info.ssi_signo);
+    if (signal == SIGCONT || signal == SIGWINCH || signal == SIGCHLD) continue;
+    if (sigismember(&ignored_, signal) != 0) continue;
+    if (signal != SIGTSTP) return signal;
+    stop();
+  }
+  return 0;
+}
+
+void Signals::stop_here() { ::kill(::getpid(), SIGSTOP); }
+
+sigset_t Signals::for_the_command() {
+  sigset_t out;
+  sigemptyset(&out);
+  for (const int signal : forwarded) sigaddset(&out, signal);
+  return out;
 }
 
 void Signals::die_of(int signal) {
@@ -187,24 +234,26 @@ Result<Finished> supervise(const Command& command, const Signals& signals, const
     finished.status = status_of_exec_failure(exec_failed);
     return finished;
   }
+  Relay relay(pid);
   TimeLimit limit(command);
   std::vector<pollfd> fds{{signals.fd(), POLLIN, 0}};
   for (const int bell_fd : bell_fds) fds.push_back({bell_fd, POLLIN, 0});
   for (;;) {
-    if (retry_eintr([&] { return ::poll(fds.data(), fds.size(), limit.left_ms()); }) < 0)
+    const int wait_ms = sooner(limit.left_ms(), relay.left_ms());
+    if (retry_eintr([&] { return ::poll(fds.data(), fds.size(), wait_ms); }) < 0)
       return sys_error(errno, "cannot wait for the command");
+    relay.get_ready();
     limit.enforce(pid);
     const auto rung = [](const pollfd& fd) { return fd.revents != 0; };
     if (on_bell && std::any_of(fds.begin() + 1, fds.end(), rung)) on_bell();
     signalfd_siginfo info{};
     while (signals.next(info)) {
-      const int signal = static_cast<int>(info.ssi_signo);
-      if (signal == SIGCHLD) {
+      if (info.ssi_signo == SIGCHLD) {
         const Child child = reap_child(pid, finished.status);
         if (child == Child::ended) return finished;
         if (child == Child::unknown) return sys_error(errno, "cannot tell how the command fares");
-      } else if (!came_from_terminal(info) && !(signal == SIGCONT && already_continued(pid))) {
-        ::kill(pid, signal);
+      } else {
+        relay.pass_on(info);
       }
     }
   }

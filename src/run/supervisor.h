@@ -22,7 +22,7 @@ namespace berth {
 // inherited is put back in the child. One object a process; restores nothing in this one.
 class Signals {
  public:
-  // Blocks them. Those that were ignored when we came (nohup) stay ignored and are left alone.
+  // Blocks them. Those that were ignored when we came (nohup) stay ignored.
   [[nodiscard]] static Result<Signals> take();
 
   [[nodiscard]] int fd() const { return fd_.get(); }
@@ -31,12 +31,20 @@ class Signals {
   [[nodiscard]] const sigset_t& inherited_mask() const { return inherited_mask_; }
   [[nodiscard]] bool child_was_ignored() const { return child_was_ignored_; }
 
+  // Before there is a command: the first signal that is to end us, or 0. `stop` is called for TSTP.
+  [[nodiscard]] int next_fatal(const std::function<void()>& stop) const;
+  // Stops this process, until it is continued.
+  static void stop_here();
+  // All that is passed on.
+  [[nodiscard]] static sigset_t for_the_command();
+
   // Ends this process as `signal` would have, had we not taken it. Does not return.
   [[noreturn]] static void die_of(int signal);
 
  private:
   OwnFd fd_;
   sigset_t inherited_mask_{};
+  sigset_t ignored_{};
   bool child_was_ignored_ = false;
 };
 
