@@ -1,4 +1,7 @@
 // berth: argv to a verb, a verb to its effects.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <array>
 #include <string>
 
@@ -37,6 +40,13 @@ int unknown_verb(const std::string& word) {
   return exit_status::usage;
 }
 
+// Where 0, 1 or 2 is closed, what we open next would get that number and be written to as stderr. What
+// stands in fails as a closed one does, and is closed for the command again.
+void stand_in_for_closed_descriptors() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
+    if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+}
+
 int dispatch(int argc, char** argv) {
   if (argc < 2) {
     say("there is no verb; berth --help lists them");
@@ -60,6 +70,7 @@ int dispatch(int argc, char** argv) {
 }  // namespace berth
 
 int main(int argc, char** argv) {
+  berth::stand_in_for_closed_descriptors();
   try {
     return berth::dispatch(argc, argv);
   } catch (const std::exception& e) {
