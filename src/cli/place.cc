@@ -169,11 +169,24 @@ Result<> Place::find_devices() {
   return success();
 }
 
+// A pool that is not there yet is not made for a look: an empty one beside it says the same, also of
+// why it could not be made.
+Result<LocalPool> Place::open_for_a_look() {
+  auto pool = open_pool(LocalPool::IfMissing::fail);
+  if (pool.ok() || pool.error().sys_errno != ENOENT) return pool;
+  trial_path_ = default_pool_path(std::getenv("BERTH_POOL")) + ".dry-run-" + std::to_string(::getpid());
+  return LocalPool::open(trial_path_, LocalPool::IfMissing::create);
+}
+
+Place::~Place() {
+  if (!trial_path_.empty()) ::rmdir(trial_path_.c_str());
+}
+
 std::optional<int> Place::prepare() {
   ::getrlimit(RLIMIT_NOFILE, &descriptor_limit_);
   if (auto found = find_devices(); !found) return fail(found.error());
   if (auto share = check_own_share(options_.claim); !share) return fail(share.error());
-  auto pool = open_pool(LocalPool::IfMissing::create);
+  auto pool = options_.dry_run ? open_for_a_look() : open_pool(LocalPool::IfMissing::create);
   if (!pool) return fail(pool.error());
   if (options_.claim.gpu.count > 0) {
     if (auto shared = check_pool_is_shared(pool->path()); !shared) return fail(shared.error());

@@ -34,6 +34,9 @@ struct Seat {
 class Place {
  public:
   explicit Place(RunOptions options) : options_(std::move(options)) {}
+  ~Place();
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
 
   // Looks at devices, pool and the leases around us. A value is the exit status of a failure, said.
   [[nodiscard]] std::optional<int> prepare();
@@ -66,6 +69,7 @@ class Place {
   };
 
   Result<> find_devices();
+  Result<LocalPool> open_for_a_look();
   void find_leases_around();
   std::vector<Part> split() const;
   // The drivers' word on a part of the claim; null where only the book counts: no GPU, simulated ones,
@@ -79,6 +83,7 @@ class Place {
   rlimit descriptor_limit_{};
   Picture picture_;
   std::vector<DeviceRef> eligible_;
+  std::string trial_path_;  // of a pool of our own, for a --dry-run before there is one; removed at the end
   std::optional<LocalPool> pool_;
   std::optional<Signals> signals_;
   std::vector<Around> around_;    // innermost first
