@@ -34,6 +34,7 @@ enum Option : int {
   opt_threads,
   opt_dry_run,
   opt_on_timeout,
+  opt_over_use,
   opt_limit,
   opt_grace,
   opt_until,
@@ -47,7 +48,7 @@ enum Option : int {
 };
 
 // What both verbs understand; see only_for() for what one of them alone does.
-constexpr std::array<option, 31> place_options{{
+constexpr std::array<option, 32> place_options{{
     {"gpus", required_argument, nullptr, opt_gpus},
     {"vram", required_argument, nullptr, opt_vram},
     {"compute", required_argument, nullptr, opt_compute},
@@ -67,6 +68,7 @@ constexpr std::array<option, 31> place_options{{
     {"threads", required_argument, nullptr, opt_threads},
     {"dry-run", no_argument, nullptr, opt_dry_run},
     {"on-timeout", required_argument, nullptr, opt_on_timeout},
+    {"over-use", required_argument, nullptr, opt_over_use},
     {"limit", required_argument, nullptr, opt_limit},
     {"grace", required_argument, nullptr, opt_grace},
     {"until", required_argument, nullptr, opt_until},
@@ -112,6 +114,7 @@ std::optional<PlaceVerb> only_for(int code) {
     case opt_print: return PlaceVerb::hold;
     case opt_dry_run:
     case opt_on_timeout:
+    case opt_over_use:
     case opt_threads:
     case opt_limit:
     case opt_grace:
@@ -162,6 +165,7 @@ class RunReader {
       case opt_limit: return duration("--limit", value, [&](int64_t ms) { o.limit_ms = ms; });
       case opt_grace: return duration("--grace", value, [&](int64_t ms) { o.grace_ms = ms; });
       case opt_nice: return nice(value);
+      case opt_over_use: return choice("--over-use", value, "warn", "term", o.over_use_ends);
       case opt_on_timeout: return choice("--on-timeout", value, "fail", "run", o.run_after_timeout);
       case opt_until: return choice("--until", value, "tree", "command", o.until_command);
       case opt_visible: return choice("--visible", value, "index", "uuid", o.visible_by_uuid);
@@ -186,8 +190,8 @@ class RunReader {
     if (picky && gpu.count == 0) gpu.count = 1;  // who picks among GPUs wants one
     if (only_given_ && out_.only.empty()) return usage("--only names no device");
     if (out_.run_after_timeout && !out_.timeout_ms) return usage("--on-timeout run needs a --timeout");
-    if (out_.replace_self && (out_.limit_ms || out_.until_command))
-      return usage("--exec leaves nobody to do what --limit and --until command ask for");
+    if (out_.replace_self && (out_.limit_ms || out_.until_command || out_.over_use_ends))
+      return usage("--exec leaves nobody to do what --limit, --until command and --over-use term ask for");
     return std::move(out_);
   }
 

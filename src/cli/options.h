@@ -30,6 +30,7 @@ struct RunOptions {
   int64_t grace_ms = 30'000;
   bool until_command = false;  // the lease ends with CMD alone, not with its tree
   bool replace_self = false;   // --exec
+  bool over_use_ends = false;  // --over-use term
   std::optional<int> nice;
   bool idle_io = false;
   bool visible_by_uuid = false;

@@ -389,6 +389,18 @@ int Place::tell_preview(const PartyInfo& info) {
   return put("would start now" + on + "\n") ? exit_status::ok : exit_status::unavailable;
 }
 
+std::vector<UsageLimit> Place::usage_limits() const {
+  std::vector<UsageLimit> out;
+  for (const auto& seat : seats_) {
+    const Record& record = seat->engine.record();
+    // Inside another lease, it is that one's use that is looked at.
+    if (record.parent || record.claim.gpu.count == 0 || picture_.devices.front().simulated) continue;
+    for (const DeviceRef& d : seat->acquired.devices)
+      out.push_back({record.id, d.uuid, record.claim.gpu.whole ? d.vram_bytes : record.claim.gpu.vram_bytes});
+  }
+  return out;
+}
+
 LeaseEnvironment Place::environment() const {
   LeaseEnvironment out;
   out.id = seats_.front()->engine.record().id.view();

@@ -15,6 +15,7 @@
 #include "cli/options.h"
 #include "engine/driver_admission.h"
 #include "engine/engine.h"
+#include "engine/usage_watch.h"
 #include "ledger/local_ledger.h"
 #include "run/environment.h"
 #include "run/supervisor.h"
@@ -53,6 +54,8 @@ class Place {
   [[nodiscard]] std::vector<std::unique_ptr<Seat>>& seats() { return seats_; }
   // What a command finds in its environment. Requires take().
   [[nodiscard]] LeaseEnvironment environment() const;
+  // What of each real GPU the command may use. Requires take().
+  [[nodiscard]] std::vector<UsageLimit> usage_limits() const;
   void release_all();
 
  private:

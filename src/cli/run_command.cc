@@ -9,6 +9,8 @@
 #include "cli/place.h"
 #include "cli/say.h"
 #include "cli/survivors.h"
+#include "engine/lease_roots.h"
+#include "engine/usage_watch.h"
 
 namespace berth {
 
@@ -73,13 +75,57 @@ void give_back(Place& place) {
   }
 }
 
+// Keeps a bell quiet. Nothing that rings for a holder has a meaning yet.
+class BellCompanion : public Companion {
+ public:
+  explicit BellCompanion(LocalLedger& ledger) : ledger_(ledger) {}
+  [[nodiscard]] int fd() const override { return ledger_.bell_fd(); }
+  [[nodiscard]] int64_t due_us() const override { return -1; }
+  [[nodiscard]] bool act() override {
+    ledger_.quiet_bell();
+    return false;
+  }
+
+ private:
+  LocalLedger& ledger_;
+};
+
+// Watches what the command uses of its GPUs.
+class UsageCompanion : public Companion {
+ public:
+  explicit UsageCompanion(Place& place)
+      : watch_(
+            place.usage_limits(), [&place] { return lease_roots(place.pool()); },
+            [this](const Overuse& overuse) { speak_of(overuse); }),
+        ends_command_(place.options().over_use_ends) {}
+  [[nodiscard]] int fd() const override { return watch_.fd(); }
+  [[nodiscard]] int64_t due_us() const override { return watch_.due_us(); }
+  [[nodiscard]] bool act() override {
+    watch_.act();
+    return over_ && ends_command_;
+  }
+
+ private:
+  void speak_of(const Overuse& overuse) {
+    over_ = true;
+    say("it uses " + show_size(overuse.used_bytes) + " of GPU " + std::to_string(overuse.device_index) +
+        " and claimed " + show_size(overuse.claimed_bytes) + "; others may run out of memory" +
+        (ends_command_ ? ", so it is ended (--over-use term)" : ""));
+  }
+
+  UsageWatch watch_;
+  bool ends_command_;
+  bool over_ = false;
+};
+
 int run_in_place(Place& place) {
   const RunOptions& options = place.options();
   Command command = command_of(place, place.environment());
-  std::vector<int> bells;
+  std::vector<std::unique_ptr<Companion>> companions;
+  std::vector<Companion*> beside;
   for (const auto& seat : place.seats()) {
     command.life_fds.push_back(seat->life.get());
-    bells.push_back(seat->ledger.bell_fd());
+    companions.push_back(std::make_unique<BellCompanion>(seat->ledger));
   }
   heed_early_signals(place);
   if (options.replace_self) {
@@ -87,9 +133,10 @@ int run_in_place(Place& place) {
     place.release_all();
     return report_exec_failure(options.command.front(), failed);
   }
-  const auto finished = supervise(command, place.signals(), bells, [&] {
-    for (const auto& seat : place.seats()) seat->ledger.quiet_bell();
-  });
+  if (!place.usage_limits().empty()) companions.push_back(std::make_unique<UsageCompanion>(place));
+  for (const auto& companion : companions) beside.push_back(companion.get());
+  const auto finished = supervise(command, place.signals(), beside, {});
+  companions.clear();  // none of them is to be taken for something that the command left running
   give_back(place);
   if (!finished.ok()) return fail(finished.error());
   if (finished->exec_errno != 0) return report_exec_failure(options.command.front(), *finished);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "base/sys.h"
+#include "base/text.h"
 #include "run/bystander.h"
 
 namespace berth {
@@ -66,6 +68,12 @@ void become(const Command& command, const Signals& signals, char* const* argv, c
 
 int status_of_exec_failure(int failed) { return failed == ENOENT ? 127 : 126; }
 
+// For poll(), rounded up; -1 for a time that never comes.
+int milliseconds_until(int64_t due_us) {
+  if (due_us < 0) return -1;
+  return static_cast<int>(std::clamp<int64_t>((due_us - monotonic_us() + 999) / 1000, 0, 1 << 30));
+}
+
 // When the command has had its time: TERM once, and KILL when the grace is over.
 class TimeLimit {
  public:
@@ -73,9 +81,9 @@ class TimeLimit {
     if (command.limit_ms) due_us_ = monotonic_us() + *command.limit_ms * 1000;
   }
   // Milliseconds for poll().
-  [[nodiscard]] int left_ms() const {
-    if (due_us_ < 0) return -1;
-    return static_cast<int>(std::clamp<int64_t>((due_us_ - monotonic_us() + 999) / 1000, 0, 1 << 30));
+  [[nodiscard]] int left_ms() const { return milliseconds_until(due_us_); }
+  void end_now() {
+    if (signal_ == SIGTERM) due_us_ = monotonic_us();
   }
   void enforce(pid_t pid) {
     if (due_us_ < 0 || monotonic_us() < due_us_) return;
@@ -143,6 +151,37 @@ class Relay {
   int64_t due_us_;
   std::optional<Bystander> bystander_;
 };
+
+// Orphans of the command's tree come to us, and go: nobody else can take them in.
+void reap_orphans(pid_t command) {
+  for (int events = 0; events < 1000; ++events) {
+    siginfo_t info{};
+    const auto peek = [&] { return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT); };
+    if (retry_eintr(peek) != 0 || info.si_pid == 0 || info.si_pid == command) return;
+    const auto take = [&] { return ::waitid(P_PID, static_cast<id_t>(info.si_pid), &info, WEXITED | WNOHANG); };
+    if (retry_eintr(take) != 0) return;
+  }
+}
+
+// Adds the living children of `parent` and of theirs.
+void add_descendants(pid_t parent, std::vector<pid_t>& out) {
+  constexpr size_t most = 256;
+  const std::string path = "/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children";
+  const OwnFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 4096> text{};
+  const ssize_t got = fd.valid() ? ::read(fd.get(), text.data(), text.size()) : 0;
+  for (const std::string& word : split(std::string(text.data(), got > 0 ? static_cast<size_t>(got) : 0), ' ')) {
+    const auto pid = parse_count(word);
+    if (!pid || out.size() >= most) continue;
+    const auto child = static_cast<pid_t>(*pid);
+    siginfo_t info{};
+    const bool ours = parent == ::getpid();
+    const auto peek = [&] { return ::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT); };
+    if (ours && retry_eintr(peek) == 0 && info.si_pid == child) continue;  // dead
+    out.push_back(child);
+    add_descendants(child, out);
+  }
+}
 
 // The sooner of two times for poll(), -1 being never.
 int sooner(int a_ms, int b_ms) { return a_ms < 0 || b_ms < 0 ? std::max(a_ms, b_ms) : std::min(a_ms, b_ms); }
@@ -221,8 +260,16 @@ Finished replace_self(const Command& command, const Signals& signals) {
   return Finished{status_of_exec_failure(failed), failed};
 }
 
-Result<Finished> supervise(const Command& command, const Signals& signals, const std::vector<int>& bell_fds,
-                           const std::function<void()>& on_bell) {
+std::vector<pid_t> left_running() {
+  std::vector<pid_t> out;
+  add_descendants(::getpid(), out);
+  return out;
+}
+
+Result<Finished> supervise(const Command& command, const Signals& signals, const std::vector<Companion*>& companions,
+                           const std::function<void(pid_t)>& on_start) {
+  // Who daemonises, or outlives the command, is ours to see when that ends.
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   volatile int exec_failed = 0;
   const pid_t pid = start(command, signals, exec_failed);
   if (pid < 0) return sys_error(errno, "cannot start a process");
@@ -234,23 +281,30 @@ Result<Finished> supervise(const Command& command, const Signals& signals, const
     finished.status = status_of_exec_failure(exec_failed);
     return finished;
   }
+  if (on_start) on_start(pid);
   Relay relay(pid);
   TimeLimit limit(command);
-  std::vector<pollfd> fds{{signals.fd(), POLLIN, 0}};
-  for (const int bell_fd : bell_fds) fds.push_back({bell_fd, POLLIN, 0});
   for (;;) {
-    const int wait_ms = sooner(limit.left_ms(), relay.left_ms());
+    std::vector<pollfd> fds{{signals.fd(), POLLIN, 0}};
+    int wait_ms = sooner(limit.left_ms(), relay.left_ms());
+    for (const Companion* companion : companions) {
+      fds.push_back({companion->fd(), POLLIN, 0});  // poll() skips a negative descriptor
+      wait_ms = sooner(wait_ms, milliseconds_until(companion->due_us()));
+    }
     if (retry_eintr([&] { return ::poll(fds.data(), fds.size(), wait_ms); }) < 0)
       return sys_error(errno, "cannot wait for the command");
     relay.get_ready();
+    for (size_t i = 0; i < companions.size(); ++i) {
+      const bool due = milliseconds_until(companions[i]->due_us()) == 0;
+      if ((due || fds[i + 1].revents != 0) && companions[i]->act()) limit.end_now();
+    }
     limit.enforce(pid);
-    const auto rung = [](const pollfd& fd) { return fd.revents != 0; };
-    if (on_bell && std::any_of(fds.begin() + 1, fds.end(), rung)) on_bell();
     signalfd_siginfo info{};
     while (signals.next(info)) {
       if (info.ssi_signo == SIGCHLD) {
         const Child child = reap_child(pid, finished.status);
         if (child == Child::ended) return finished;
+        reap_orphans(pid);
         if (child == Child::unknown) return sys_error(errno, "cannot tell how the command fares");
       } else {
         relay.pass_on(info);

@@ -59,6 +59,18 @@ struct Command {
   rlimit descriptor_limit{};  // as it was when we came
 };
 
+// What is looked after beside the command: a bell, a watch on what the command uses.
+class Companion {
+ public:
+  virtual ~Companion() = default;
+  // act() is called when this is readable (asked anew each time; negative: never) ...
+  [[nodiscard]] virtual int fd() const = 0;
+  // ... and when this time has come on monotonic_us()'s clock (negative: never).
+  [[nodiscard]] virtual int64_t due_us() const = 0;
+  // Never blocks. True: the command is to be ended, as by its time limit.
+  [[nodiscard]] virtual bool act() = 0;
+};
+
 struct Finished {
   int status = 0;      // as the shell says it: the exit code, or 128 + the signal's number
   int exec_errno = 0;  // not 0: the command could not be started (status is 126 or 127)
@@ -67,9 +79,14 @@ struct Finished {
 // Becomes the command: no wrapper stays. Returns only where that fails.
 [[nodiscard]] Finished replace_self(const Command& command, const Signals& signals);
 
-// Starts the command and stays with it until it ends. `on_bell` is called when one of `bell_fds` is
-// readable. Errors: the process could not be made.
+// Starts the command and stays with it until it ends. `on_start` is told its pid. What the command
+// leaves running becomes this process's child: see left_running(). Errors: the process could not be made.
 [[nodiscard]] Result<Finished> supervise(const Command& command, const Signals& signals,
-                                         const std::vector<int>& bell_fds, const std::function<void()>& on_bell);
+                                         const std::vector<Companion*>& companions,
+                                         const std::function<void(pid_t)>& on_start);
+
+// The living processes of the tree below this one. Empty also where the kernel does not say
+// (CONFIG_PROC_CHILDREN).
+[[nodiscard]] std::vector<pid_t> left_running();
 
 }  // namespace berth
