@@ -42,9 +42,8 @@ Result<> apply(PoolConfig& config, const NamedAmount& setting) {
     c.amount = setting.amount;
     return success();
   }
-  if (config.capacities.size() >= max_snapshot_resources)
-    return Error{ErrorKind::usage, 0,
-                 "a pool has at most " + std::to_string(max_snapshot_resources) + " named resources"};
+  if (config.capacities.size() >= max_pool_resources)
+    return Error{ErrorKind::usage, 0, "a pool has at most " + std::to_string(max_pool_resources) + " named resources"};
   config.capacities.push_back(setting);
   return success();
 }

@@ -1,11 +1,9 @@
 #include "cli/view.h"
 
 #include <fcntl.h>
-#include <pwd.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <map>
 #include <set>
@@ -124,15 +122,6 @@ Plan plan_for_all(const Snapshot& all) {
 }
 
 }  // namespace
-
-std::string user_name(uid_t uid) {
-  passwd entry{};
-  passwd* found = nullptr;
-  std::array<char, 4096> buffer{};
-  if (::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr)
-    return printable(found->pw_name);
-  return std::to_string(uid);
-}
 
 std::string lease_name(const PoolView& view, const LeaseView& lease) {
   std::string name = lease.info.label;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/user.h"
 #include "core/snapshot.h"
 #include "device/probe_run.h"
 #include "engine/occupancy.h"
@@ -61,8 +62,5 @@ struct PoolView {
 
 // The same for a claim that is not in the pool: written down as `record`.
 [[nodiscard]] std::vector<const LeaseView*> rivals_in_the_way(const PoolView& view, const Record& record);
-
-// The user's name for a uid; the number as text where it has none.
-[[nodiscard]] std::string user_name(uid_t uid);
 
 }  // namespace berth

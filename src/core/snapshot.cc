@@ -20,20 +20,38 @@ std::optional<PartyId> PartyId::parse(std::string_view text) {
 }
 
 std::optional<uint16_t> Snapshot::intern_resource(std::string_view name) {
-  // Short names and few: comparing the lengths first settles nearly all.
-  for (size_t i = 0; i < resources.size(); ++i)
-    if (resources[i].name.size() == name.size() && resources[i].name == name) return static_cast<uint16_t>(i);
-  if (resources.size() >= max_snapshot_resources) return std::nullopt;
+  const auto name_at = [&](size_t i) -> const std::string& { return resources[i].name; };
+  if (const auto known = resource_index_.find(name, resources.size(), name_at)) return known;
+  if (resources.size() >= max_snapshot_names) return std::nullopt;
   resources.push_back({std::string(name), 0});
   return static_cast<uint16_t>(resources.size() - 1);
 }
 
 std::optional<uint16_t> Snapshot::intern_device(std::string_view uuid) {
-  for (size_t i = 0; i < devices.size(); ++i)
-    if (devices[i] == uuid) return static_cast<uint16_t>(i);
-  if (devices.size() >= max_snapshot_devices) return std::nullopt;
+  const auto name_at = [&](size_t i) -> const std::string& { return devices[i]; };
+  if (const auto known = device_index_.find(uuid, devices.size(), name_at)) return known;
+  if (devices.size() >= max_snapshot_names) return std::nullopt;
   devices.emplace_back(uuid);
   return static_cast<uint16_t>(devices.size() - 1);
+}
+
+bool Snapshot::has_room() const {
+  return parties.size() < max_snapshot_parties && resources.size() + max_claim_counters <= max_snapshot_names &&
+         devices.size() + max_claim_devices <= max_snapshot_names;
+}
+
+Snapshot::Lengths Snapshot::lengths() const {
+  return {resources.size(), devices.size(), amounts.size(), eligibles.size(), grants.size()};
+}
+
+void Snapshot::cut(const Lengths& lengths) {
+  resource_index_.cut(lengths.resources, [&](size_t i) -> const std::string& { return resources[i].name; });
+  device_index_.cut(lengths.devices, [&](size_t i) -> const std::string& { return devices[i]; });
+  resources.resize(lengths.resources);
+  devices.resize(lengths.devices);
+  amounts.resize(lengths.amounts);
+  eligibles.resize(lengths.eligibles);
+  grants.resize(lengths.grants);
 }
 
 void Snapshot::grant(size_t party, const std::vector<uint16_t>& devices_granted) {

@@ -6,10 +6,11 @@
 #pragma once
 
 #include <array>
-#include <bitset>
 #include <compare>
 #include <cstdint>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -20,9 +21,10 @@
 
 namespace berth {
 
-inline constexpr size_t max_snapshot_resources = 64;
-inline constexpr size_t max_snapshot_devices = 2048;
-using DeviceMask = std::bitset<max_snapshot_devices>;
+// What one look at a pool can hold. A pool that has more is refused by name (see LocalPool): nothing
+// in it is ever left out for want of room, or its place would be given away.
+inline constexpr size_t max_snapshot_names = 65'536;  // of resources, and of devices
+inline constexpr size_t max_snapshot_parties = size_t{1} << 18U;
 
 // Ten characters of [a-z2-7], drawn at random, never used again.
 struct PartyId {
@@ -94,6 +96,36 @@ struct Policy {
   int max_priority = 10;
 };
 
+// Where a name stands in a table that only grows at its end. Few names are looked for one by one; of
+// many there is a tree, which no choice of names makes slow.
+class NameIndex {
+ public:
+  // `name_at(i)` is the i-th of `count` names.
+  template <class NameAt>
+  [[nodiscard]] std::optional<uint16_t> find(std::string_view name, size_t count, const NameAt& name_at) {
+    if (count <= few) {
+      // Short names and few: comparing the lengths first settles nearly all.
+      for (size_t i = 0; i < count; ++i)
+        if (name_at(i).size() == name.size() && name_at(i) == name) return static_cast<uint16_t>(i);
+      return std::nullopt;
+    }
+    for (; known_ < count; ++known_) places_.emplace(name_at(known_), static_cast<uint16_t>(known_));
+    const auto found = places_.find(name);
+    if (found == places_.end()) return std::nullopt;
+    return found->second;
+  }
+  // The table is about to be cut to `count` names.
+  template <class NameAt>
+  void cut(size_t count, const NameAt& name_at) {
+    for (; known_ > count; --known_) places_.erase(name_at(known_ - 1));
+  }
+
+ private:
+  static constexpr size_t few = 16;
+  std::map<std::string, uint16_t, std::less<>> places_;
+  size_t known_ = 0;  // so many names are in places_
+};
+
 struct Snapshot {
   std::vector<Resource> resources;
   std::vector<std::string> devices;  // UUIDs
@@ -109,6 +141,15 @@ struct Snapshot {
   // nullopt when the snapshot's bound is reached.
   std::optional<uint16_t> intern_resource(std::string_view name);
   std::optional<uint16_t> intern_device(std::string_view uuid);
+  // True if any one party more is sure to fit.
+  [[nodiscard]] bool has_room() const;
+
+  // How long the tables are, so that what half a record put there can be cut off again.
+  struct Lengths {
+    size_t resources, devices, amounts, eligibles, grants;
+  };
+  [[nodiscard]] Lengths lengths() const;
+  void cut(const Lengths& lengths);
 
   [[nodiscard]] std::span<const Amount> counters(const Party& party) const { return part(amounts, party.counters); }
   [[nodiscard]] std::span<const Eligible> eligible(const Party& party) const { return part(eligibles, party.eligible); }
@@ -125,6 +166,9 @@ struct Snapshot {
   [[nodiscard]] int find(const PartyId& id) const;
 
  private:
+  NameIndex resource_index_;
+  NameIndex device_index_;
+
   template <class T>
   static std::span<const T> part(const std::vector<T>& all, Run run) {
     return std::span<const T>(all).subspan(run.first, run.count);

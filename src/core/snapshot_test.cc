@@ -33,11 +33,26 @@ TEST(Interning, GivesOneIndexANameAndStopsAtTheBound) {
   EXPECT_EQ(snapshot.intern_resource("cpu"), 0);
   EXPECT_EQ(snapshot.intern_resource("ram"), 1);
   EXPECT_EQ(snapshot.intern_resource("cpu"), 0);
-  for (size_t i = 2; i < max_snapshot_resources; ++i) EXPECT_TRUE(snapshot.intern_resource("r" + std::to_string(i)));
+  for (size_t i = 2; i < max_snapshot_names; ++i) EXPECT_TRUE(snapshot.intern_resource("r" + std::to_string(i)));
   EXPECT_FALSE(snapshot.intern_resource("one more").has_value());
   EXPECT_EQ(snapshot.intern_resource("ram"), 1);
-  for (size_t i = 0; i < max_snapshot_devices; ++i) EXPECT_EQ(snapshot.intern_device("d" + std::to_string(i)), i);
+  EXPECT_FALSE(snapshot.has_room());
+  for (size_t i = 0; i < max_snapshot_names; ++i) EXPECT_EQ(snapshot.intern_device("d" + std::to_string(i)), i);
   EXPECT_FALSE(snapshot.intern_device("one more").has_value());
+}
+
+TEST(Interning, ForgetsWhatWasCutOff) {
+  for (const size_t kept : {3U, 100U}) {
+    Snapshot snapshot;
+    for (size_t i = 0; i < kept; ++i) (void)snapshot.intern_device("d" + std::to_string(i));
+    const Snapshot::Lengths before = snapshot.lengths();
+    for (size_t i = 0; i < 50; ++i) (void)snapshot.intern_device("e" + std::to_string(i));
+    snapshot.cut(before);
+    EXPECT_EQ(snapshot.intern_device("e7"), kept) << "of " << kept;
+    EXPECT_EQ(snapshot.intern_device("e7"), kept) << "of " << kept;
+    EXPECT_EQ(snapshot.intern_device("e49"), kept + 1) << "of " << kept;
+    EXPECT_EQ(snapshot.intern_device("d2"), 2) << "of " << kept;
+  }
 }
 
 Party waiter(const char* id, int64_t arrival_us, int priority) {

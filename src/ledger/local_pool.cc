@@ -14,6 +14,7 @@
 #include <unordered_map>
 
 #include "base/sys.h"
+#include "base/user.h"
 
 namespace berth {
 
@@ -205,12 +206,30 @@ Result<Snapshot> LocalPool::read_again() {
       target.resize(static_cast<size_t>(length));
       decoded = decode_record(e.name, target, snapshot);
     }
+    if (decoded == Decoded::no_room) return too_much();
     if (decoded == Decoded::ok) snapshot.parties.back().entry = e.offset;
     if (decoded == Decoded::garbage) ++snapshot.garbage;
     if (decoded == Decoded::newer) snapshot.newer_name = e.name;
   }
+  if (!snapshot.has_room()) return too_much();  // the reader's own must fit as well
   vet(snapshot);
   return snapshot;
+}
+
+// Whoever left out what does not fit would give its place away. So nobody plans, and the user with the
+// most records is named.
+Error LocalPool::too_much() const {
+  std::map<uid_t, int> records;
+  for (size_t offset = 0; offset < used_;) {
+    const DirEntry e = next_entry(buffer_.get(), offset);
+    struct stat st {};
+    if (e.type == DT_LNK && ::fstatat(dir_.get(), e.name.data(), &st, AT_SYMLINK_NOFOLLOW) == 0) ++records[st.st_uid];
+  }
+  std::string who;
+  const auto fewer = [](const auto& a, const auto& b) { return a.second < b.second; };
+  if (const auto most = std::max_element(records.begin(), records.end(), fewer); most != records.end())
+    who = "; most of them, " + std::to_string(most->second) + ", are the user's " + user_name(most->first);
+  return refuse("the pool " + path_ + " has more records, or names more devices, than can be told apart" + who);
 }
 
 // Records that speak of another's id: twins of one id, and those that claim to be inside a lease. They

@@ -81,6 +81,7 @@ class LocalPool {
 
  private:
   Result<> scan();
+  [[nodiscard]] Error too_much() const;
   void vet(Snapshot& snapshot) const;
   int64_t genuine_birth(const Snapshot& snapshot, const Party& party) const;
   Result<> read_config(uint64_t inode);

@@ -161,14 +161,16 @@ bool decode_grant(std::string_view text, Party& party, Snapshot& snapshot) {
   }
   if (text == "-") return party.state != PartyState::held || party.gpu.count == 0;
   if (party.state != PartyState::held) return false;
-  DeviceMask seen;
+  uint64_t seen = 0;
+  static_assert(max_claim_devices <= 64);
   Fields ordinals(text, '.');
   while (const auto ordinal = ordinals.next()) {
     const auto index = parse_count(*ordinal);
     if (!index || *index >= static_cast<int64_t>(party.eligible.count)) return false;
+    const uint64_t bit = uint64_t{1} << static_cast<unsigned>(*index);
+    if ((seen & bit) != 0) return false;
+    seen |= bit;
     const uint16_t device = snapshot.eligible(party)[static_cast<size_t>(*index)].device;
-    if (seen.test(device)) return false;
-    seen.set(device);
     snapshot.grants.push_back(device);
     ++party.granted.count;
   }
@@ -275,20 +277,13 @@ Decoded decode_record(std::string_view name, std::string_view target, Snapshot& 
   party.priority = static_cast<int>(*priority);
   party.expect_s = *expect;
   party.seated_us = *seated;
-  const size_t resources = snapshot.resources.size();
-  const size_t devices = snapshot.devices.size();
-  const size_t amounts = snapshot.amounts.size();
-  const size_t eligibles = snapshot.eligibles.size();
-  const size_t grants = snapshot.grants.size();
-  party.counters.first = static_cast<uint32_t>(amounts);
-  party.eligible.first = static_cast<uint32_t>(eligibles);
-  party.granted.first = static_cast<uint32_t>(grants);
+  if (!snapshot.has_room()) return Decoded::no_room;
+  const Snapshot::Lengths before = snapshot.lengths();
+  party.counters.first = static_cast<uint32_t>(before.amounts);
+  party.eligible.first = static_cast<uint32_t>(before.eligibles);
+  party.granted.first = static_cast<uint32_t>(before.grants);
   if (!decode_claim(claim, party, snapshot) || !decode_grant(f[6], party, snapshot)) {
-    snapshot.resources.resize(resources);
-    snapshot.devices.resize(devices);
-    snapshot.amounts.resize(amounts);
-    snapshot.eligibles.resize(eligibles);
-    snapshot.grants.resize(grants);
+    snapshot.cut(before);
     return Decoded::garbage;
   }
   snapshot.parties.push_back(party);
@@ -342,7 +337,7 @@ bool decode_config(std::string_view text, PoolConfig& config) {
     } else if (key.starts_with("policy.")) {
       continue;  // a later version's policy: not ours to judge
     } else {
-      if (!valid_resource_name(key) || read.capacities.size() >= max_snapshot_resources) return false;
+      if (!valid_resource_name(key) || read.capacities.size() >= max_pool_resources) return false;
       for (const NamedAmount& c : read.capacities)
         if (c.name == key) return false;
       read.capacities.push_back({key, *amount});

@@ -35,6 +35,7 @@ namespace berth {
 inline constexpr size_t max_name_bytes = 255;     // NAME_MAX
 inline constexpr size_t max_target_bytes = 4095;  // what symlink(2) takes
 inline constexpr size_t max_dir_bytes = 24;
+inline constexpr size_t max_pool_resources = 64;  // that a config gives capacities of
 
 // What people want to know of a party and no plan needs.
 struct PartyInfo {
@@ -68,6 +69,7 @@ enum class Decoded {
   needs_target,  // the claim stands in the target: call again with it
   garbage,       // not a record of version 1; nothing was added
   newer,         // a record of a later version
+  no_room,       // the snapshot is full: whoever reads must not go on as if this were all
   foreign,       // not a record at all
 };
 

@@ -1,6 +1,9 @@
 #include "sched/watch.h"
 
 #include <algorithm>
+#include <numeric>
+
+#include "core/index_set.h"
 
 namespace berth {
 
@@ -9,37 +12,41 @@ namespace {
 // What a claim can be short of, without the amounts. Waiters of one shape block each other alike,
 // so chains are found per shape and not per pair.
 struct Shape {
-  uint64_t counters = 0;
+  IndexSet counters;
   bool gpu = false;
   bool one_or_whole = false;
-  DeviceMask devices;
+  IndexSet devices;
   friend bool operator==(const Shape&, const Shape&) = default;
 };
-static_assert(max_snapshot_resources <= 64);
+
+// The devices that a party has, or that it may come to have.
+template <class Visit>
+void each_device(const Snapshot& snapshot, const Party& party, const Visit& visit) {
+  if (party.state == PartyState::held) {
+    for (const uint16_t d : snapshot.granted(party)) visit(d);
+    return;
+  }
+  for (const Eligible& e : snapshot.eligible(party))
+    if (could_ever_hold(party, e)) visit(e.device);
+}
 
 Shape shape_of(const Snapshot& snapshot, const Party& party) {
   Shape shape;
-  for (const Amount& a : snapshot.counters(party)) shape.counters |= uint64_t{1} << a.resource;
+  for (const Amount& a : snapshot.counters(party)) shape.counters.add(a.resource);
   shape.gpu = party.gpu.count > 0;
   shape.one_or_whole = party.gpu.count == 1 || party.gpu.whole;
-  if (party.state == PartyState::held) {
-    for (const uint16_t d : snapshot.granted(party)) shape.devices.set(d);
-  } else {
-    for (const Eligible& e : snapshot.eligible(party))
-      if (could_ever_hold(party, e)) shape.devices.set(e.device);
-  }
+  each_device(snapshot, party, [&](uint16_t d) { shape.devices.add(d); });
   return shape;
 }
 
 bool surely_blocks(const Shape& ahead, const Shape& behind) {
-  if ((ahead.counters & ~behind.counters) != 0) return false;
-  if (!ahead.gpu) return ahead.counters != 0;
-  return behind.gpu && ahead.one_or_whole && (behind.devices & ~ahead.devices).none();
+  if (!ahead.counters.within(behind.counters)) return false;
+  if (!ahead.gpu) return !ahead.counters.empty();
+  return behind.gpu && ahead.one_or_whole && behind.devices.within(ahead.devices);
 }
 
 bool shapes_contend(const Shape& a, const Shape& b) {
-  if ((a.counters & b.counters) != 0) return true;
-  return a.gpu && b.gpu && (a.devices & b.devices).any();
+  return a.counters.meets(b.counters) || a.devices.meets(b.devices);
 }
 
 const Party& at(const Snapshot& snapshot, int index) { return snapshot.parties[static_cast<size_t>(index)]; }
@@ -108,43 +115,71 @@ Chains sure_blockers(const Snapshot& snapshot, const Plan& plan) {
 
 namespace {
 
-// The shape of everything that may keep self from its seat: its own, grown by that of everybody
-// ahead that contends with what has been gathered so far. Every round but the last adds a shape.
-Shape reach_of(const Snapshot& snapshot, const Plan& plan, int self) {
-  Shape reach = shape_of(snapshot, at(snapshot, self));
-  for (size_t round = 0; round <= plan.line.size(); ++round) {
-    Shape grown = reach;
+// Everything that may keep self from its seat: what it wants itself, what those ahead want that
+// contend with it, and so on. Counters and devices that one claim ahead names belong together, so the
+// groups they fall into are found in one walk (union-find), however many parties and names there are.
+class Reach {
+ public:
+  Reach(const Snapshot& snapshot, const Plan& plan, int self)
+      : snapshot_(snapshot), up_(snapshot.resources.size() + snapshot.devices.size()) {
+    std::iota(up_.begin(), up_.end(), 0U);
     for (const int other : plan.line) {
-      if (other == self) break;
-      if (verdict_of(plan, other) == Verdict::impossible) continue;
-      const Shape theirs = shape_of(snapshot, at(snapshot, other));
-      if (!shapes_contend(theirs, grown)) continue;
-      grown.counters |= theirs.counters;
-      grown.gpu = grown.gpu || theirs.gpu;
-      grown.devices |= theirs.devices;
+      if (other != self && verdict_of(plan, other) == Verdict::impossible) continue;
+      const std::optional<uint32_t> group = join(at(snapshot, other));
+      if (other != self) continue;
+      own_ = group;
+      break;
     }
-    if (grown == reach) break;
-    reach = grown;
   }
-  return reach;
-}
+  [[nodiscard]] bool touches(const Party& party) {
+    bool found = false;
+    if (own_) each_item(party, [&](uint32_t item) { found = found || root(item) == root(*own_); });
+    return found;
+  }
+
+ private:
+  template <class Visit>
+  void each_item(const Party& party, const Visit& visit) {
+    for (const Amount& a : snapshot_.counters(party)) visit(uint32_t{a.resource});
+    const auto first = static_cast<uint32_t>(snapshot_.resources.size());
+    each_device(snapshot_, party, [&](uint16_t d) { visit(first + d); });
+  }
+  uint32_t root(uint32_t item) {
+    while (up_[item] != item) item = up_[item] = up_[up_[item]];
+    return item;
+  }
+  std::optional<uint32_t> join(const Party& party) {
+    std::optional<uint32_t> first;
+    each_item(party, [&](uint32_t item) {
+      if (!first)
+        first = item;
+      else
+        up_[root(item)] = root(*first);
+    });
+    return first;
+  }
+
+  const Snapshot& snapshot_;
+  std::vector<uint32_t> up_;  // by resource, then by device: towards the one that stands for its group
+  std::optional<uint32_t> own_;
+};
 
 }  // namespace
 
 Watch watch(const Snapshot& snapshot, const Plan& plan, int self) {
   Watch out;
   const Shape mine = shape_of(snapshot, at(snapshot, self));
-  const Shape reach = reach_of(snapshot, plan, self);
+  Reach reach(snapshot, plan, self);
   for (const int other : plan.line) {
     if (other == self) break;
     if (verdict_of(plan, other) == Verdict::impossible) continue;
-    if (!shapes_contend(shape_of(snapshot, at(snapshot, other)), reach)) continue;
+    if (!reach.touches(at(snapshot, other))) continue;
     out.ahead.push_back(other);
     if (verdict_of(plan, other) == Verdict::seat) out.entitled.push_back(other);
   }
   for (size_t i = 0; i < snapshot.parties.size(); ++i) {
     if (snapshot.parties[i].state != PartyState::held) continue;
-    if (shapes_contend(shape_of(snapshot, snapshot.parties[i]), reach)) out.holders.push_back(static_cast<int>(i));
+    if (reach.touches(snapshot.parties[i])) out.holders.push_back(static_cast<int>(i));
   }
 
   for (auto it = out.ahead.rbegin(); it != out.ahead.rend() && out.parties.size() < 2; ++it)

@@ -684,7 +684,7 @@ def test_a_stranger_names_many_devices():
         rng = random.Random(seed())
 
         def work():
-            for i in range(12):
+            for i in range(40):
                 claim = "gpu=1+" + "+".join(f"on=FAKE-{i}-{j}:1" for j in range(64))
                 os.symlink(claim + "\npid 1", os.path.join(pool.path, record("w", some_id(rng), STRANGER, claim="@")))
             for i in range(12):
@@ -697,6 +697,30 @@ def test_a_stranger_names_many_devices():
         check(done.returncode == 75, f"both GPUs are held: exit {done.returncode}: {done.stderr!r}")
         check(end_holder(holder) == 0, f"the holder: {pool.err(holder)!r}")
         check(wait_exit(waiter, 10, pool) == 5, f"the waiter: {waiter.returncode} {pool.err(waiter)!r}")
+    return ""
+
+
+def test_more_devices_than_can_be_told_apart():
+    """Nobody is granted anything on half a picture: one clear line that names who is to blame."""
+    if not_root():
+        return f"skipped: {not_root()}"
+    with Pool(sim_gpus="1x24G") as pool:
+        holder = spawn_holder(pool, "--gpus", "1")
+        rng = random.Random(seed())
+
+        def work():
+            for i in range(1040):
+                claim = "gpu=1+" + "+".join(f"on=FAKE-{i}-{j}:1" for j in range(64))
+                os.symlink(claim + "\npid 1", os.path.join(pool.path, record("w", some_id(rng), STRANGER, claim="@")))
+        in_child(STRANGER, work)
+        for words in (("run", "--gpus", "1", "--no-wait", "--", "true"), ("status",)):
+            one_clear_line(pool.run(*words), 125, "told apart", f"user's {STRANGER}")
+        for name in os.listdir(pool.path):
+            if f",{STRANGER}," in name:
+                os.unlink(os.path.join(pool.path, name))
+        done = pool.run("run", "--gpus", "1", "--no-wait", "--", "true")
+        check(done.returncode == 75, f"afterwards: {done.returncode} {done.stderr!r}")
+        check(end_holder(holder) == 0, f"the holder: {pool.err(holder)!r}")
     return ""
 
 
@@ -733,4 +757,4 @@ main([test_full_in_bytes, test_full_in_inodes, test_no_descriptors_left, test_un
       test_other_things_in_the_pool, test_other_things_for_lives, test_a_bell_that_is_none, test_garbled_records, test_garbled_targets,
       test_newer_records, test_stray_names_are_no_newer_records, test_an_arrival_from_the_far_future,
       test_many_dead_holders_of_a_stranger, test_many_dead_waiters_of_a_stranger, test_many_dead_of_every_state,
-      test_a_stranger_names_many_devices, test_somebody_holds_the_lock])
+      test_a_stranger_names_many_devices, test_more_devices_than_can_be_told_apart, test_somebody_holds_the_lock])
