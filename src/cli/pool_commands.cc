@@ -92,16 +92,23 @@ struct ReleaseWanted {
   std::string label;
 };
 
-// The parties that are meant: by id or unique prefix of it, or by label among one's own.
-Result<std::vector<PartyId>> find_leases(const PoolView& view, const ReleaseWanted& wanted) {
-  std::vector<PartyId> out;
+// The parties that are meant: by id or unique prefix of it, or by label among one's own. A stranger who
+// copied one's id is another party, and does not stand in the way.
+Result<std::vector<PartyKey>> find_leases(const PoolView& view, const ReleaseWanted& wanted) {
+  std::vector<PartyKey> out;
+  std::vector<PartyKey> own;
   const uid_t uid = ::geteuid();
   for (const LeaseView& lease : view.leases) {
-    const PartyId& id = view.snapshot.parties[static_cast<size_t>(lease.party)].id;
-    if (!wanted.id_prefix.empty() && id.view().starts_with(wanted.id_prefix)) out.push_back(id);
+    const PartyKey& who = view.snapshot.parties[static_cast<size_t>(lease.party)];
+    if (!wanted.id_prefix.empty() && who.id.view().starts_with(wanted.id_prefix)) {
+      out.push_back(who);
+      if (lease.uid == uid) own.push_back(who);
+    }
     if (!wanted.label.empty() && lease.info.label == printable(wanted.label) && (uid == 0 || lease.uid == uid))
-      out.push_back(id);
+      out.push_back(who);
   }
+  const auto same_id = [&](const PartyKey& who) { return who.id == out.front().id; };
+  if (own.size() == 1 && std::all_of(out.begin(), out.end(), same_id)) out = own;
   if (out.empty()) {
     const std::string what = wanted.label.empty() ? wanted.id_prefix : "with the label " + wanted.label;
     return Error{ErrorKind::not_found, 0, "there is no lease " + printable(what)};
@@ -178,8 +185,8 @@ int release_command(const Words& words) {
   LocalLedger ledger(*pool, signals->fd());
   ledger.on_slow_lock([](const std::string& sentence) { say(sentence); });
   Engine engine(ledger, machine_figures);
-  for (const PartyId& id : *ids)
-    if (auto done = engine.evict(id); !done) {
+  for (const PartyKey& who : *ids)
+    if (auto done = engine.evict(who); !done) {
       die_if_told(*signals);
       return fail(done.error());
     }

@@ -27,8 +27,8 @@ struct Told {
 
 // A record's target never changes, but its name does: who was renamed between the scan and our
 // question is asked again by the name of the next scan.
-Result<std::map<PartyId, Told>> ask_everybody(LocalPool& pool, Snapshot& snapshot) {
-  std::map<PartyId, Told> told;
+Result<std::map<PartyKey, Told>> ask_everybody(LocalPool& pool, Snapshot& snapshot) {
+  std::map<PartyKey, Told> told;
   std::string target(max_target_bytes + 1, '\0');
   constexpr int most_scans = 100;
   for (int scan = 0; scan < most_scans; ++scan) {
@@ -37,7 +37,7 @@ Result<std::map<PartyId, Told>> ask_everybody(LocalPool& pool, Snapshot& snapsho
     snapshot = std::move(*read);
     bool missed = false;
     for (const Party& party : snapshot.parties) {
-      if (told.contains(party.id)) continue;
+      if (told.contains(party)) continue;
       const std::string name(pool.entry_name(party));
       struct stat st {};
       const ssize_t length =
@@ -46,11 +46,10 @@ Result<std::map<PartyId, Told>> ask_everybody(LocalPool& pool, Snapshot& snapsho
         if (errno == ENOENT)
           missed = true;
         else  // it is there, and that is what matters most
-          told[party.id] = {PartyInfo{},
-                            static_cast<uid_t>(std::strtoul(std::string(party.dir()).c_str(), nullptr, 10))};
+          told[party] = {PartyInfo{}, static_cast<uid_t>(std::strtoul(std::string(party.dir()).c_str(), nullptr, 10))};
         continue;
       }
-      told[party.id] = {decode_info({target.data(), static_cast<size_t>(length)}), st.st_uid};
+      told[party] = {decode_info({target.data(), static_cast<size_t>(length)}), st.st_uid};
     }
     if (!missed) break;
   }
@@ -58,7 +57,9 @@ Result<std::map<PartyId, Told>> ask_everybody(LocalPool& pool, Snapshot& snapsho
 }
 
 // Whether two parties compete at all: at the top, or inside the same lease.
-bool compete(const Party& a, const Party& b) { return a.nested == b.nested && (!a.nested || a.parent == b.parent); }
+bool compete(const Party& a, const Party& b) {
+  return a.nested == b.nested && (!a.nested || a.parent_key() == b.parent_key());
+}
 
 // The driver's objection, as it shows from here and now.
 std::string veto_reason(const PoolView& view, const Party& self) {
@@ -107,16 +108,16 @@ Plan plan_for_all(const Snapshot& all) {
   const auto merge = [&](const Snapshot& group) {
     const Plan part = plan(group);
     for (const int i : part.line) {
-      const int index = all.find(group.parties[static_cast<size_t>(i)].id);
+      const int index = all.find(group.parties[static_cast<size_t>(i)]);
       out.verdicts[static_cast<size_t>(index)] = part.verdicts[static_cast<size_t>(i)];
       out.line.push_back(index);
     }
   };
   merge(top_level(all));
-  std::set<PartyId> parents;
+  std::set<PartyKey> parents;
   for (const Party& p : all.parties)
-    if (p.nested) parents.insert(p.parent);
-  for (const PartyId& parent : parents)
+    if (p.nested) parents.insert(p.parent_key());
+  for (const PartyKey& parent : parents)
     if (const auto group = inside(all, parent)) merge(*group);
   return out;
 }
@@ -241,13 +242,12 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
   if (!told) return told.error();
   view.now_us = wall_us();
 
-  // Two records of one id: the later state is the true one, and it stands first in the alphabet of
-  // states only by luck; hold what is held.
+  // Two records of one party are their owner's own mischief: one is shown.
   LocalLedger ledger(pool);
   std::vector<Party> living;
-  std::set<PartyId> seen;
+  std::set<PartyKey> seen;
   for (Party& party : snapshot.parties) {
-    if (!told->contains(party.id) || !seen.insert(party.id).second) continue;
+    if (!told->contains(party) || !seen.insert(party).second) continue;
     if (ledger.life(party) == Life::dead)
       ++view.dead;
     else
@@ -277,8 +277,8 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
   for (const int i : order) {
     LeaseView lease;
     lease.party = i;
-    lease.info = (*told)[at(i).id].info;
-    lease.uid = (*told)[at(i).id].uid;
+    lease.info = (*told)[at(i)].info;
+    lease.uid = (*told)[at(i)].uid;
     lease.user = user_name(lease.uid);
     if (at(i).state == PartyState::waiting) lease.position = ++position;
     view.leases.push_back(std::move(lease));

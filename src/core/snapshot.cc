@@ -19,6 +19,14 @@ std::optional<PartyId> PartyId::parse(std::string_view text) {
   return id;
 }
 
+PartyKey PartyKey::of(const PartyId& id, std::string_view dir) {
+  PartyKey key;
+  key.id = id;
+  std::copy(dir.begin(), dir.end(), key.dir_text.begin());
+  key.dir_size = static_cast<uint8_t>(dir.size());
+  return key;
+}
+
 std::optional<uint16_t> Snapshot::intern_resource(std::string_view name) {
   const auto name_at = [&](size_t i) -> const std::string& { return resources[i].name; };
   if (const auto known = resource_index_.find(name, resources.size(), name_at)) return known;
@@ -76,6 +84,12 @@ void Snapshot::set_veto(size_t party, OrdinalMask veto) {
   self.vetoed = {self.eligible.first + self.eligible.count, static_cast<uint32_t>(last - middle)};
 }
 
+int Snapshot::find(const PartyKey& who) const {
+  for (size_t i = 0; i < parties.size(); ++i)
+    if (parties[i] == who) return static_cast<int>(i);
+  return -1;
+}
+
 int Snapshot::find(const PartyId& id) const {
   for (size_t i = 0; i < parties.size(); ++i)
     if (parties[i].id == id) return static_cast<int>(i);
@@ -97,10 +111,10 @@ Snapshot top_level(const Snapshot& all) {
   return only(all, [](const Party& p) { return !p.nested; });
 }
 
-std::optional<Snapshot> inside(const Snapshot& all, const PartyId& parent) {
+std::optional<Snapshot> inside(const Snapshot& all, const PartyKey& parent) {
   const int index = all.find(parent);
   if (index < 0 || all.parties[static_cast<size_t>(index)].state != PartyState::held) return std::nullopt;
-  Snapshot out = only(all, [&](const Party& p) { return p.nested && p.parent == parent; });
+  Snapshot out = only(all, [&](const Party& p) { return p.nested && p.parent_key() == parent; });
   for (Resource& r : out.resources) r.capacity = 0;
   for (const Amount& a : all.counters(all.parties[static_cast<size_t>(index)]))
     out.resources[a.resource].capacity = a.amount;
@@ -112,7 +126,7 @@ OrderKey order_key(const Party& party, const Policy& policy) {
   const int64_t point_us = std::max<int64_t>(1, policy.age_s * 1'000'000);
   const int64_t most_points = max_amount / point_us;
   const int64_t points = std::clamp<int64_t>(party.priority, -most_points, most_points);
-  return OrderKey{party.arrival_us - points * point_us, party.id};
+  return OrderKey{party.arrival_us - points * point_us, party};
 }
 
 }  // namespace berth

@@ -35,6 +35,20 @@ struct PartyId {
   [[nodiscard]] static std::optional<PartyId> parse(std::string_view text);
 };
 
+// Who a party is, in everybody's eyes: an id says nothing without the directory of the uid that drew it.
+// Another uid may use the same id; that is another party.
+struct PartyKey {
+  PartyId id;
+  std::array<char, 24> dir_text{};  // see dir()
+  uint8_t dir_size = 0;
+
+  // Its owner's directory in the pool: the uid as text, perhaps with a suffix.
+  [[nodiscard]] std::string_view dir() const { return {dir_text.data(), dir_size}; }
+  friend auto operator<=>(const PartyKey&, const PartyKey&) = default;
+  // Requires dir.size() <= 24.
+  [[nodiscard]] static PartyKey of(const PartyId& id, std::string_view dir);
+};
+
 enum class PartyState : uint8_t {
   held,     // has its place
   waiting,  // stands in line
@@ -64,17 +78,14 @@ struct Run {
 
 // Flat, so that a thousand of them are read without an allocation each; what varies in length lies
 // in the snapshot's arrays.
-struct Party {
-  PartyId id;
+struct Party : PartyKey {
   PartyState state = PartyState::waiting;
-  std::array<char, 24> dir_text{};  // see dir()
-  uint8_t dir_size = 0;
   int64_t arrival_us = 0;
   int priority = 0;
   int64_t expect_s = 0;   // 0: it did not say
   int64_t seated_us = 0;  // held only
   bool nested = false;    // inside another lease: counts against that one alone
-  PartyId parent;         // nested only
+  PartyId parent;         // nested only; of the same directory
   Run counters;           // of Snapshot::amounts
   GpuClaim gpu;
   Run eligible;        // of Snapshot::eligibles
@@ -82,8 +93,7 @@ struct Party {
   Run granted;         // of Snapshot::grants; held only
   uint32_t entry = 0;  // the ledger's own handle on where this came from
 
-  // Its owner's directory in the pool: the uid as text, perhaps with a suffix.
-  [[nodiscard]] std::string_view dir() const { return {dir_text.data(), dir_size}; }
+  [[nodiscard]] PartyKey parent_key() const { return of(parent, dir()); }
 };
 
 struct Resource {
@@ -163,6 +173,9 @@ struct Snapshot {
   void grant(size_t party, const std::vector<uint16_t>& devices_granted);
 
   // Index into parties, or -1.
+  [[nodiscard]] int find(const PartyKey& who) const;
+  // For who was given an id and nothing more, on a command line say. Of several parties with that id
+  // it is the first; a ledger puts the reader's own before strangers'.
   [[nodiscard]] int find(const PartyId& id) const;
 
  private:
@@ -179,13 +192,13 @@ struct Snapshot {
 // and all that are not nested. Inside a lease it is what the lease holds and those nested in it.
 [[nodiscard]] Snapshot top_level(const Snapshot& all);
 // nullopt when there is no such holder.
-[[nodiscard]] std::optional<Snapshot> inside(const Snapshot& all, const PartyId& parent);
+[[nodiscard]] std::optional<Snapshot> inside(const Snapshot& all, const PartyKey& parent);
 
 // The static order: less is sooner. It never changes while a party waits, so a wait is bounded:
 // nobody who arrives more than (highest - own priority) x age later can pass.
 struct OrderKey {
   int64_t key_us = 0;
-  PartyId id;
+  PartyKey who;
   friend auto operator<=>(const OrderKey&, const OrderKey&) = default;
 };
 [[nodiscard]] OrderKey order_key(const Party& party, const Policy& policy);

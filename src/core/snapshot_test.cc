@@ -71,6 +71,46 @@ TEST(OrderKeys, OnePointOfPriorityIsWorthOneAge) {
   EXPECT_GT(order_key(waiter("bbbbbbbbbb", 1'010'000'000, 1), policy), order_key(plain, policy)) << "a tie goes by id";
 }
 
+TEST(OrderKeys, TellTwinsApart) {
+  const Party one = waiter("aaaaaaaaaa", 5, 0);
+  Party other = one;
+  static_cast<PartyKey&>(other) = PartyKey::of(one.id, "1002");
+  EXPECT_NE(order_key(one, {}), order_key(other, {}));
+}
+
+TEST(Parties, OfOneIdAreFoundByTheirDirectory) {
+  Snapshot snapshot;
+  for (const char* dir : {"1001", "1002"}) {
+    Party party = waiter("aaaaaaaaaa", 5, 0);
+    static_cast<PartyKey&>(party) = PartyKey::of(party.id, dir);
+    snapshot.parties.push_back(party);
+  }
+  EXPECT_EQ(snapshot.find(PartyKey::of(id_of("aaaaaaaaaa"), "1001")), 0);
+  EXPECT_EQ(snapshot.find(PartyKey::of(id_of("aaaaaaaaaa"), "1002")), 1);
+  EXPECT_EQ(snapshot.find(PartyKey::of(id_of("aaaaaaaaaa"), "10")), -1);
+  EXPECT_EQ(snapshot.find(id_of("aaaaaaaaaa")), 0);
+}
+
+TEST(Inside, IsWhoeverIsOfTheParentsUid) {
+  Snapshot snapshot;
+  for (const char* dir : {"1001", "1002"}) {
+    Party party = waiter(dir == std::string("1001") ? "bbbbbbbbbb" : "cccccccccc", 5, 0);
+    static_cast<PartyKey&>(party) = PartyKey::of(party.id, dir);
+    party.nested = true;
+    party.parent = id_of("aaaaaaaaaa");
+    snapshot.parties.push_back(party);
+  }
+  Party parent = waiter("aaaaaaaaaa", 1, 0);
+  static_cast<PartyKey&>(parent) = PartyKey::of(parent.id, "1001");
+  parent.state = PartyState::held;
+  snapshot.parties.push_back(parent);
+  const auto within = inside(snapshot, parent);
+  ASSERT_TRUE(within.has_value());
+  ASSERT_EQ(within->parties.size(), 1U);
+  EXPECT_EQ(within->parties[0].dir(), "1001");
+  EXPECT_FALSE(inside(snapshot, PartyKey::of(parent.id, "1002")).has_value());
+}
+
 RC_GTEST_PROP(OrderKeys, NeverOverflow, ()) {
   const Policy policy{.age_s = *rc::gen::inRange<int64_t>(1, 366 * 86400 + 1)};
   const int p = *rc::gen::inRange(-max_priority_magnitude, max_priority_magnitude);

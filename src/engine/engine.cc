@@ -72,17 +72,21 @@ Result<Snapshot> Engine::read_config_first() {
   return ledger_.read();
 }
 
-Result<Snapshot> Engine::rivals(Snapshot all) const {
+Result<Snapshot> Engine::rivals(Snapshot all) {
   const bool any_nested = std::any_of(all.parties.begin(), all.parties.end(), [](const Party& p) { return p.nested; });
   if (!record_.parent) return any_nested ? top_level(all) : std::move(all);
-  auto within = inside(all, *record_.parent);
+  // A nested lease stands in its parent's directory, and counts nowhere else.
+  const int parent = record_.dir.empty() ? all.find(*record_.parent) : -1;
+  if (parent >= 0 && ledger_.ours(all.parties[static_cast<size_t>(parent)]))
+    record_.dir = all.parties[static_cast<size_t>(parent)].dir();
+  auto within = inside(all, PartyKey::of(*record_.parent, record_.dir));
   if (within) return std::move(*within);
   return Error{ErrorKind::lost, 0, "the lease that this one was inside of is gone"};
 }
 
 // Where we stand in the snapshot, and what of us is published there.
-bool Engine::find_own_record(Look& look, const PartyId& id) {
-  look.self = look.snapshot.find(id);
+bool Engine::find_own_record(Look& look, const PartyKey& who) {
+  look.self = look.snapshot.find(who);
   if (look.self < 0) return false;
   look.veto_before = look.snapshot.veto(look.snapshot.parties[static_cast<size_t>(look.self)]);
   look.veto = look.veto_before;
@@ -91,7 +95,7 @@ bool Engine::find_own_record(Look& look, const PartyId& id) {
 
 Result<> Engine::find_self(Look& look) {
   if (entered_) {
-    if (find_own_record(look, record_.id)) return success();
+    if (find_own_record(look, own_key())) return success();
     return Error{ErrorKind::lost, 0, "our place in line was removed from the pool"};
   }
   const int64_t now_us = ledger_.now_wall_us();
@@ -103,7 +107,7 @@ Result<> Engine::find_self(Look& look) {
   record_.state = PartyState::waiting;
   record_.grant.clear();
   record_.veto = 0;
-  record_.dir = "0";  // until enter() says where
+  if (!record_.parent) record_.dir = "0";  // until enter() says where
   // We plan with what others will read of us, not with what we meant.
   if (decode_record(record_name(record_), record_target(record_), look.snapshot) != Decoded::ok)
     return Error{ErrorKind::usage, 0, "the claim is too large to be written down"};
@@ -136,14 +140,14 @@ Result<Engine::Look> Engine::look() {
 void Engine::recall_the_dead(Look& look) const {
   look.dead.assign(look.snapshot.parties.size(), false);
   if (known_dead_.empty()) return;
-  for (size_t i = 0; i < look.dead.size(); ++i) look.dead[i] = known_dead_.contains(look.snapshot.parties[i].id);
+  for (size_t i = 0; i < look.dead.size(); ++i) look.dead[i] = known_dead_.contains(look.snapshot.parties[i]);
 }
 
 bool Engine::bury(Look& look, int index) {
   const auto i = static_cast<size_t>(index);
   if (look.dead[i]) return false;
   look.dead[i] = true;
-  if (known_dead_.insert(look.snapshot.parties[i].id).second) look.newly_dead.push_back(index);
+  if (known_dead_.insert(look.snapshot.parties[i]).second) look.newly_dead.push_back(index);
   return true;
 }
 
@@ -206,18 +210,18 @@ bool Engine::supervise(Look& look, const std::vector<int>& entitled) {
       continue;
     }
     const int64_t now_us = ledger_.now_monotonic_us();
-    const auto known = patience_.find(party.id);
+    const auto known = patience_.find(party);
     const bool fresh = known == patience_.end() || now_us - known->second.last_look_us > stale_us;
     // Fewer unread than we left there, our own ring counted in: it has read its bell since.
     if (fresh || (!ring.full && ring.unread <= known->second.unread)) {
-      patience_[party.id] = {ring.unread, now_us, now_us};
+      patience_[party] = {ring.unread, now_us, now_us};
     } else if (now_us - known->second.since_us >= answer_time_us) {
       known->second.last_look_us = now_us;
       look.silent[static_cast<size_t>(entitled[i])] = true;
       changed = true;
       continue;
     }
-    Patience& patience = patience_[party.id];
+    Patience& patience = patience_[party];
     patience.last_look_us = now_us;
     const int64_t due_us = patience.since_us + answer_time_us;
     look.look_again_us = look.look_again_us < 0 ? due_us : std::min(look.look_again_us, due_us);
@@ -244,7 +248,7 @@ void Engine::refuse(Look& look, const Eligible& device, bool seated) {
 void Engine::heed_driver(Look& look, const std::function<void(Look&)>& replan) {
   if (record_.claim.gpu.count == 0) return;
   const auto self = static_cast<size_t>(look.self);
-  std::vector<PartyId> holders;
+  std::vector<PartyKey> holders;
   for (const Party& p : look.snapshot.parties) {
     const auto granted = look.snapshot.granted(p);
     const auto wanted = [&](const auto& e) {
@@ -253,7 +257,7 @@ void Engine::heed_driver(Look& look, const std::function<void(Look&)>& replan) {
     const auto mine = look.snapshot.eligible(look.snapshot.parties[self]);
     const auto vetoed = look.snapshot.vetoed(look.snapshot.parties[self]);
     if (std::any_of(mine.begin(), mine.end(), wanted) || std::any_of(vetoed.begin(), vetoed.end(), wanted))
-      holders.push_back(p.id);
+      holders.push_back(p);
   }
   std::sort(holders.begin(), holders.end());
   if (holders != device_holders_ && entered_) holders_since_us_ = ledger_.now_monotonic_us();
@@ -394,7 +398,7 @@ Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
   }
   for (size_t i = 0; i < look.dead.size(); ++i) {
     const Party& party = look.snapshot.parties[i];
-    if (look.dead[i] && ledger_.may_reap(party) && ledger_.reap(party)) known_dead_.erase(party.id);
+    if (look.dead[i] && ledger_.may_reap(party) && ledger_.reap(party)) known_dead_.erase(party);
   }
   return commit();
 }
@@ -471,10 +475,9 @@ void Engine::leave_the_line() {
   if (snapshot.ok()) {
     Look look;
     look.snapshot = std::move(*snapshot);
-    const bool there = find_own_record(look, record_.id);
-    const bool company = std::any_of(look.snapshot.parties.begin(), look.snapshot.parties.end(), [&](const Party& p) {
-      return p.state == PartyState::waiting && p.id != record_.id;
-    });
+    const bool there = find_own_record(look, own_key());
+    const bool company = std::any_of(look.snapshot.parties.begin(), look.snapshot.parties.end(),
+                                     [&](const Party& p) { return p.state == PartyState::waiting && p != own_key(); });
     if (there && company) {
       recall_the_dead(look);
       const PartyState state = look.snapshot.parties[static_cast<size_t>(look.self)].state;
@@ -642,7 +645,7 @@ Result<bool> Engine::release(const std::function<bool()>& still_used) {
 Result<bool> Engine::still_ours() {
   auto snapshot = ledger_.read();
   if (!snapshot) return snapshot.error();
-  return snapshot->find(record_.id) >= 0;
+  return snapshot->find(own_key()) >= 0;
 }
 
 Result<> Engine::shift_locked(PartyState state) {
@@ -652,7 +655,7 @@ Result<> Engine::shift_locked(PartyState state) {
   if (!snapshot) return snapshot.error();
   Look look;
   look.snapshot = std::move(*snapshot);
-  if (!find_own_record(look, record_.id))
+  if (!find_own_record(look, own_key()))
     return Error{ErrorKind::lost, 0, "our place in line was removed from the pool"};
   recall_the_dead(look);
   come_back_ = false;
@@ -687,26 +690,27 @@ Result<> Engine::configure(const std::function<Result<>(PoolConfig&)>& edit) {
   return ledger_.write_config(config);
 }
 
-Result<> Engine::evict(const PartyId& id) {
+Result<> Engine::evict(const PartyKey& who) {
   const auto locked = ledger_.lock(-1);
   if (!locked) return locked.error();
   if (*locked != LockOutcome::locked) return Error{ErrorKind::unavailable, 0, "interrupted"};
   const Unlock unlock(ledger_);
   auto all = ledger_.read();
   if (!all) return all.error();
-  const int index = all->find(id);
+  const int index = all->find(who);
   if (index < 0) return Error{ErrorKind::not_found, 0, "no such lease"};
   // Whoever stood inside of it has nothing to wait for any more, and is told so.
   for (const Party& p : all->parties)
-    if (p.nested && p.parent == id && p.state != PartyState::held) (void)ledger_.ring(p);
+    if (p.nested && p.parent_key() == who && p.state != PartyState::held) (void)ledger_.ring(p);
   record_ = Record{};
   const Party& whom = all->parties[static_cast<size_t>(index)];
   if (whom.nested) record_.parent = whom.parent;
+  record_.dir = whom.dir();
   auto snapshot = rivals(std::move(*all));
   if (!snapshot) return snapshot.error();
   Look look;
   look.snapshot = std::move(*snapshot);
-  if (!find_own_record(look, id)) return Error{ErrorKind::not_found, 0, "no such lease"};
+  if (!find_own_record(look, who)) return Error{ErrorKind::not_found, 0, "no such lease"};
   recall_the_dead(look);
   const Party party = look.snapshot.parties[static_cast<size_t>(look.self)];
   const bool entered = std::exchange(entered_, true);  // the party is in the pool, though it is not us

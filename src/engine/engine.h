@@ -105,7 +105,7 @@ class Engine {
 
   // Ends another party's lease: wakes whom it helps, removes the record and rings the party itself.
   // Its job runs on. `not_found`, `not_yours`.
-  [[nodiscard]] Result<> evict(const PartyId& id);
+  [[nodiscard]] Result<> evict(const PartyKey& who);
 
  private:
   // How the last rings of an entitled waiter went, so that only unanswered time passes it over.
@@ -138,7 +138,7 @@ class Engine {
   Result<> find_self(Look& look);
   void settle(Look& look);
   void heed_driver(Look& look, const std::function<void(Look&)>& replan);
-  bool find_own_record(Look& look, const PartyId& id);
+  bool find_own_record(Look& look, const PartyKey& who);
   void refuse(Look& look, const Eligible& device, bool seated);
   [[nodiscard]] bool driver_answered_lately() const;
   Wake sleep(const Look& look, int64_t next_us);
@@ -165,7 +165,8 @@ class Engine {
   void ring_helped_by_newcomer(Look& look, PartyState self_after);
   Result<Snapshot> read_config_first();
   // Of all parties, those that compete with us.
-  Result<Snapshot> rivals(Snapshot all) const;
+  Result<Snapshot> rivals(Snapshot all);
+  [[nodiscard]] PartyKey own_key() const { return PartyKey::of(record_.id, record_.dir); }
   [[nodiscard]] int64_t next_look_us(const Look& look, const WaitRule& rule);
 
   Ledger& ledger_;
@@ -177,14 +178,14 @@ class Engine {
   bool entered_ = false;
   bool seated_ = false;
   Admission* admission_ = nullptr;
-  std::vector<PartyId> device_holders_;  // those on devices that we may use, as of the last look
+  std::vector<PartyKey> device_holders_;  // those on devices that we may use, as of the last look
   int64_t holders_since_us_ = 0;         // since when it is these; an older answer says nothing of them
   int64_t ask_again_us_ = -1;            // of a driver that refused us something
   int64_t ask_pace_us_ = 0;
   bool come_back_ = false;  // stepped aside, and to stand in line again at the next look
   bool deep_ = false;       // the next look asks the kernel about everybody that stands in the way
-  std::map<PartyId, Patience> patience_;
-  std::set<PartyId> known_dead_;  // dead, but not ours to reap: no news any more
+  std::map<PartyKey, Patience> patience_;
+  std::set<PartyKey> known_dead_;  // dead, but not ours to reap: no news any more
 };
 
 }  // namespace berth

@@ -169,9 +169,13 @@ TEST(EngineWakes, ThoseWhoseLeaseWasEvictedAndThoseBehindThem) {
   scenario.world.add(0, [&](SimLedger& ledger) {
     ledger.pause(second_us / 2);
     Engine engine(ledger, [] { return PoolConfig{}; });
-    EXPECT_TRUE(engine.evict(scenario.world.party(1).id).ok());
-    EXPECT_TRUE(engine.evict(scenario.world.party(0).id).ok());
-    EXPECT_EQ(engine.evict(scenario.world.party(0).id).error().kind, ErrorKind::not_found);
+    const auto key_of = [&](int job) {
+      const SimParty& party = scenario.world.party(job);
+      return PartyKey::of(party.id, std::to_string(party.uid));
+    };
+    EXPECT_TRUE(engine.evict(key_of(1)).ok());
+    EXPECT_TRUE(engine.evict(key_of(0)).ok());
+    EXPECT_EQ(engine.evict(key_of(0)).error().kind, ErrorKind::not_found);
   });
   const SimRun run = scenario.run();
   expect_prompt(run);

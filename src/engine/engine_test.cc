@@ -185,7 +185,7 @@ TYPED_TEST(EngineOn, AnEvictedLeaseIsGoneAndItsOwnerMayStillRelease) {
   auto& first = this->job();
   auto& second = this->job();
   EXPECT_EQ(first.asks(2), Ending::seated);
-  EXPECT_TRUE(second.engine.evict(first.engine.record().id).ok());
+  EXPECT_TRUE(second.engine.evict(PartyKey::of(first.engine.record().id, first.engine.record().dir)).ok());
   EXPECT_EQ(second.asks(2), Ending::seated);
   EXPECT_TRUE(first.engine.release().value());
   EXPECT_EQ(this->look(second.ledger).parties.size(), 1U) << "the place of another is not given back";

@@ -59,7 +59,7 @@ class Ledger {
   virtual Result<bool> line_is_empty() = 0;
 
   // Requires the lock. Makes life and bell and publishes `record`, whose id must be new and whose
-  // dir is filled in. On error nothing is left behind.
+  // dir is filled in; a nested one comes with its parent's. On error nothing is left behind.
   virtual Result<> enter(Record& record) = 0;
   // Requires the lock and an entered record. All or nothing. Error `lost`: it is no longer there.
   virtual Result<> change(const Record& record) = 0;
@@ -67,6 +67,8 @@ class Ledger {
   // cannot be removed is dead once the life is dropped, and somebody reaps it.
   virtual void leave() = 0;
 
+  // True if the party's directory belongs to our own uid.
+  [[nodiscard]] virtual bool ours(const Party& party) const = 0;
   // Rings a party. Never blocks.
   virtual Ring ring(const Party& party) = 0;
   // Asks the kernel whether a party lives.

@@ -117,31 +117,61 @@ Result<Snapshot> LocalLedger::read() {
   return snapshot;
 }
 
-Result<> LocalLedger::open_own_dir() {
-  if (own_dir_.valid()) return success();
+// Invalid, without an error, where what stands there is not a directory of our uid's. Then errno is
+// ENOENT if nothing stands there at all.
+Result<OwnFd> LocalLedger::open_if_ours(const std::string& name) const {
+  constexpr int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  OwnFd fd(retry_eintr([&] { return ::openat(pool_.fd(), name.c_str(), flags); }));
+  if (!fd.valid()) {
+    if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP && errno != EACCES)
+      return sys_error(errno, "cannot use the pool " + pool_.path());
+    return fd;
+  }
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0) return sys_error(errno, "cannot use the pool " + pool_.path());
+  if (st.st_uid != ::geteuid()) {
+    fd.reset();
+    errno = EEXIST;
+    return fd;
+  }
+  if ((st.st_mode & 07777) != 0755 && ::fchmod(fd.get(), 0755) != 0)
+    return sys_error(errno, "cannot use the pool " + pool_.path());
+  return fd;
+}
+
+// The directory that our uid has, before another one is made: a name that was squatted when the first
+// of us came may be free by now. `wanted`: this very one, where it is not empty.
+Result<> LocalLedger::open_own_dir(const std::string& wanted) {
+  if (own_dir_.valid() && (wanted.empty() || wanted == own_dir_name_)) return success();
   const std::string uid = std::to_string(::geteuid());
-  for (int suffix = 0; suffix < max_dir_suffix; ++suffix) {
-    const std::string dir = suffix == 0 ? uid : uid + "." + std::to_string(suffix);
-    const std::string name = "u" + dir;
-    constexpr int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    OwnFd fd(retry_eintr([&] { return ::openat(pool_.fd(), name.c_str(), flags); }));
-    if (!fd.valid() && errno == ENOENT) {
-      if (::mkdirat(pool_.fd(), name.c_str(), 0755) != 0 && errno != EEXIST)
-        return sys_error(errno, "cannot write to the pool " + pool_.path());
-      fd.reset(retry_eintr([&] { return ::openat(pool_.fd(), name.c_str(), flags); }));
-    }
-    if (!fd.valid() && errno != ENOTDIR && errno != ELOOP && errno != EACCES)
-      return sys_error(errno, "cannot use the pool " + pool_.path());
-    struct stat st {};
-    // The name can be squatted, and in a user namespace two uids share a number: then another one.
-    if (!fd.valid()) continue;
-    if (::fstat(fd.get(), &st) != 0) return sys_error(errno, "cannot use the pool " + pool_.path());
-    if (st.st_uid != ::geteuid()) continue;
-    if ((st.st_mode & 07777) != 0755 && ::fchmod(fd.get(), 0755) != 0)
-      return sys_error(errno, "cannot use the pool " + pool_.path());
-    own_dir_ = std::move(fd);
+  const auto dir_at = [&](int suffix) { return suffix == 0 ? uid : uid + "." + std::to_string(suffix); };
+  const auto take = [&](const std::string& dir) -> Result<bool> {
+    auto fd = open_if_ours("u" + dir);
+    if (!fd) return fd.error();
+    if (!fd->valid()) return false;
+    own_dir_ = std::move(*fd);
     own_dir_name_ = dir;
-    return success();
+    return true;
+  };
+  if (!wanted.empty()) {
+    const auto taken = take(wanted);
+    if (!taken) return taken.error();
+    if (*taken) return success();
+    return Error{ErrorKind::lost, 0, "the lease that this one was inside of is gone"};
+  }
+  std::vector<std::string> free;
+  for (int suffix = 0; suffix < max_dir_suffix; ++suffix) {
+    const auto taken = take(dir_at(suffix));
+    if (!taken) return taken.error();
+    if (*taken) return success();
+    if (errno == ENOENT) free.push_back(dir_at(suffix));
+  }
+  for (const std::string& dir : free) {
+    if (::mkdirat(pool_.fd(), ("u" + dir).c_str(), 0755) != 0 && errno != EEXIST)
+      return sys_error(errno, "cannot write to the pool " + pool_.path());
+    const auto taken = take(dir);
+    if (!taken) return taken.error();
+    if (*taken) return success();
   }
   return Error{ErrorKind::unavailable, 0,
                "in the pool " + pool_.path() + " others have taken every directory name for uid " + uid + " (u" + uid +
@@ -161,7 +191,7 @@ Result<OwnFd> LocalLedger::make_fifo(const std::string& name, mode_t mode, int f
 }
 
 Result<> LocalLedger::enter(Record& record) {
-  if (auto opened = open_own_dir(); !opened) return opened;
+  if (auto opened = open_own_dir(record.parent ? record.dir : ""); !opened) return opened;
   record.dir = own_dir_name_;
   if (!spare_.valid()) spare_.reset(::fcntl(pool_.fd(), F_DUPFD_CLOEXEC, 3));
   // Both ends of the life: a write end alone cannot be opened while nobody reads. We hold the lock,
@@ -297,17 +327,23 @@ Life LocalLedger::life(const Party& party) {
   return life;
 }
 
+bool LocalLedger::ours(const Party& party) const {
+  struct stat st {};
+  const std::string dir = "u" + std::string(party.dir());
+  return ::fstatat(pool_.fd(), dir.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid == ::geteuid();
+}
+
 bool LocalLedger::may_reap(const Party& party) const {
   if (acts_as_root()) return true;
   return own_dir_.valid() ? party.dir() == own_dir_name_ : party.dir() == std::to_string(::geteuid());
 }
 
 bool LocalLedger::reap(const Party& party) {
-  if (party.id == id_ && !name_.empty()) return false;
+  if (party.id == id_ && party.dir() == own_dir_name_ && !name_.empty()) return false;
   if (life(party) != Life::dead) return false;
   const std::string name(pool_.entry_name(party));
   if (::unlinkat(pool_.fd(), name.c_str(), 0) != 0 && errno != ENOENT) return false;
-  reaped_.emplace_back(party.dir(), party.id);
+  reaped_.push_back(party);
   return true;
 }
 
@@ -318,29 +354,29 @@ void LocalLedger::remove_reaped_fifos() {
   open_how how{};
   how.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
-  for (const auto& [dir, id] : reaped_) {
-    const std::string path = "u" + dir;
+  for (const PartyKey& who : reaped_) {
+    const std::string path = "u" + std::string(who.dir());
     const OwnFd fd(static_cast<int>(::syscall(SYS_openat2, pool_.fd(), path.c_str(), &how, sizeof how)));
     if (!fd.valid()) continue;
-    ::unlinkat(fd.get(), fifo_name(id, ".b").c_str(), 0);
-    ::unlinkat(fd.get(), fifo_name(id, ".l").c_str(), 0);
+    ::unlinkat(fd.get(), fifo_name(who.id, ".b").c_str(), 0);
+    ::unlinkat(fd.get(), fifo_name(who.id, ".l").c_str(), 0);
   }
   reaped_.clear();
 }
 
 std::vector<int> LocalLedger::watch(const Snapshot& snapshot, const std::vector<int>& parties) {
   std::vector<int> dead;
-  std::map<PartyId, OwnFd> next;
+  std::map<PartyKey, OwnFd> next;
   if (!parties.empty()) make_room_for_descriptors(parties.size());
   for (const int index : parties) {
     const Party& party = snapshot.parties[static_cast<size_t>(index)];
-    const auto known = watched_.find(party.id);
+    const auto known = watched_.find(party);
     if (known != watched_.end()) {
       pollfd look{known->second.get(), 0, 0};
       if (::poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0)
         dead.push_back(index);
       else
-        next.emplace(party.id, std::move(known->second));
+        next.emplace(party, std::move(known->second));
       continue;
     }
     Life life = Life::alive;
@@ -348,10 +384,10 @@ std::vector<int> LocalLedger::watch(const Snapshot& snapshot, const std::vector<
     if (life == Life::dead)
       dead.push_back(index);
     else if (fd.valid())
-      next.emplace(party.id, std::move(fd));
+      next.emplace(party, std::move(fd));
   }
   // Closed after unlock(): that can wait, and whoever waits for the lock cannot.
-  for (auto& [id, fd] : watched_) watched_before_.push_back(std::move(fd));
+  for (auto& [who, fd] : watched_) watched_before_.push_back(std::move(fd));
   watched_ = std::move(next);
   return dead;
 }
@@ -374,7 +410,7 @@ Wake LocalLedger::wait(int64_t deadline_us, int answer_fd) {
   fds.push_back({bell_.get(), POLLIN, 0});
   fds.push_back({cancel_fd_, POLLIN, 0});  // poll() skips a negative descriptor
   fds.push_back({answer_fd, POLLIN, 0});
-  for (const auto& [id, fd] : watched_) fds.push_back({fd.get(), 0, 0});
+  for (const auto& [who, fd] : watched_) fds.push_back({fd.get(), 0, 0});
   int64_t left_us = -1;
   if (deadline_us >= 0) left_us = std::max<int64_t>(0, deadline_us - monotonic_us());
   const timespec left{left_us / 1'000'000, left_us % 1'000'000 * 1000};
@@ -422,10 +458,13 @@ void LocalLedger::sweep_orphans() {
   struct stat st {};
   if (!own_dir_.valid() || ::fstat(own_dir_.get(), &st) != 0) return;
   const std::string mine = own_dir_name_ + ",";
+  const auto is_mine = [&](std::string_view name) {
+    return is_record(name) && name.substr(4 + PartyId::size).starts_with(mine);
+  };
   size_t records = name_.empty() ? 0 : 1;
   std::vector<std::string> drafts;
   pool_.each_entry([&](std::string_view name) {
-    if (is_record(name) && name.substr(4 + PartyId::size).starts_with(mine)) ++records;
+    if (is_mine(name)) ++records;
     if (name.starts_with(".pool-")) drafts.emplace_back(name);  // of a config whose writer died: we hold the lock
   });
   for (const std::string& draft : drafts) ::unlinkat(pool_.fd(), draft.c_str(), 0);
@@ -435,7 +474,7 @@ void LocalLedger::sweep_orphans() {
   std::set<std::string, std::less<>> wanted;
   if (!name_.empty()) wanted.emplace(id_.view());
   pool_.each_entry([&](std::string_view name) {
-    if (is_record(name)) wanted.emplace(name.substr(3, PartyId::size));
+    if (is_mine(name)) wanted.emplace(name.substr(3, PartyId::size));
   });
   std::unique_ptr<char[]> buffer;
   size_t buffer_size = 0;

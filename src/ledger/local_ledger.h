@@ -55,6 +55,7 @@ class LocalLedger final : public Ledger {
   Result<> enter(Record& record) override;
   Result<> change(const Record& record) override;
   void leave() override;
+  [[nodiscard]] bool ours(const Party& party) const override;
   Ring ring(const Party& party) override;
   Life life(const Party& party) override;
   bool reap(const Party& party) override;
@@ -71,7 +72,8 @@ class LocalLedger final : public Ledger {
   PartyId new_id() override;
 
  private:
-  Result<> open_own_dir();
+  Result<> open_own_dir(const std::string& wanted);
+  [[nodiscard]] Result<OwnFd> open_if_ours(const std::string& name) const;
   Result<OwnFd> make_fifo(const std::string& name, mode_t mode, int flags);
   OwnFd open_life(const Party& party, Life& life);
   int open_in_pool(const std::string& path, int flags);
@@ -91,9 +93,9 @@ class LocalLedger final : public Ledger {
   bool leaving_ = false;
   bool scanned_ = false;  // under this very lock, by line_is_empty()
   bool rang_ = false;     // under this very lock
-  std::map<PartyId, OwnFd> watched_;
-  std::vector<OwnFd> watched_before_;                    // no longer watched; closed at unlock()
-  std::vector<std::pair<std::string, PartyId>> reaped_;  // whose FIFOs go at unlock()
+  std::map<PartyKey, OwnFd> watched_;
+  std::vector<OwnFd> watched_before_;  // no longer watched; closed at unlock()
+  std::vector<PartyKey> reaped_;       // whose FIFOs go at unlock()
 };
 
 // The uid as root sees itself, and whether it may do as root does.

@@ -11,7 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <map>
-#include <unordered_map>
+#include <set>
 
 #include "base/sys.h"
 #include "base/user.h"
@@ -232,67 +232,50 @@ Error LocalPool::too_much() const {
   return refuse("the pool " + path_ + " has more records, or names more devices, than can be told apart" + who);
 }
 
-// Records that speak of another's id: twins of one id, and those that claim to be inside a lease. They
-// are rare, so their owners are looked at; a stranger's is garbage. (A record of its own with a life of its
-// own is its owner's whole right, whatever it says.)
+// A record says itself whose it is, and nobody looks while it is the only one to say so: a stranger's
+// that names a life of another's is as good as one of his own. It is looked at where it could do harm:
+// where several have one id, and where somebody is inside of somebody. Both are rare.
 void LocalPool::vet(Snapshot& snapshot) const {
-  std::unordered_map<std::string_view, int> count;
-  count.reserve(snapshot.parties.size() * 2);
-  bool doubtful = false;
-  for (const Party& p : snapshot.parties) doubtful |= ++count[p.id.view()] > 1 || p.nested;
-  if (!doubtful) return;
-  // Of two that are each their owner's, the one with the elder life is the true one: who copies an id has
-  // to have seen it, and to make a FIFO of that name, or to rename one, sets its ctime.
-  std::map<PartyId, int64_t> eldest;
-  std::vector<int64_t> births(snapshot.parties.size(), 0);
-  for (size_t i = 0; i < snapshot.parties.size(); ++i) {
-    const Party& p = snapshot.parties[i];
-    if (count[p.id.view()] == 1 && !p.nested) continue;
-    births[i] = genuine_birth(snapshot, p);
-    if (births[i] == 0) continue;
-    const auto [at, fresh] = eldest.emplace(p.id, births[i]);
-    if (!fresh) at->second = std::min(at->second, births[i]);
+  const auto word_of = [](const PartyId& id) {
+    uint64_t word = 0;
+    std::memcpy(&word, id.text.data(), sizeof word);
+    return word;
+  };
+  std::vector<uint64_t> ids;
+  ids.reserve(snapshot.parties.size());
+  std::set<PartyKey> parents;
+  for (const Party& p : snapshot.parties) {
+    ids.push_back(word_of(p.id));
+    if (p.nested) parents.insert(p.parent_key());
   }
-  std::vector<Party> genuine;
-  for (size_t i = 0; i < snapshot.parties.size(); ++i) {
-    const Party& p = snapshot.parties[i];
-    const bool suspect = count[p.id.view()] > 1 || p.nested;
-    if (suspect && (births[i] == 0 || eldest[p.id] != births[i]))
-      ++snapshot.garbage;
-    else
-      genuine.push_back(p);
-  }
-  snapshot.parties = std::move(genuine);
+  std::sort(ids.begin(), ids.end());
+  std::vector<uint64_t> twins;
+  for (size_t i = 1; i < ids.size(); ++i)
+    if (ids[i] == ids[i - 1]) twins.push_back(ids[i]);
+  if (twins.empty() && parents.empty()) return;
+  const auto is_twin = [&](const Party& p) { return std::binary_search(twins.begin(), twins.end(), word_of(p.id)); };
+  const size_t all = std::erase_if(snapshot.parties, [&](const Party& p) {
+    return (p.nested || is_twin(p) || parents.contains(p)) && !written_by_its_owner(p);
+  });
+  snapshot.garbage += static_cast<int>(all);
+  if (twins.empty()) return;
+  const uid_t self = ::geteuid();
+  std::stable_partition(snapshot.parties.begin(), snapshot.parties.end(), [&](const Party& p) {
+    struct stat st {};
+    const std::string dir = "u" + std::string(p.dir());
+    return is_twin(p) && ::fstatat(dir_.get(), dir.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid == self;
+  });
 }
 
-// When the life of a party was made, if its owner had the right to make its record; 0 for any other.
-int64_t LocalPool::genuine_birth(const Snapshot& snapshot, const Party& party) const {
+bool LocalPool::written_by_its_owner(const Party& party) const {
   struct stat record {};
   struct stat directory {};
-  struct stat life {};
   const std::string name(entry_name(party));
   const std::string dir = "u" + std::string(party.dir());
-  const std::string life_path = dir + "/" + std::string(party.id.view()) + ".l";
   // What cannot be looked at is believed: to leave out a true one would give its place away.
-  if (::fstatat(dir_.get(), name.c_str(), &record, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT ? 1 : 0;
-  if (::fstatat(dir_.get(), dir.c_str(), &directory, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT ? 1 : 0;
-  if (record.st_uid != directory.st_uid) return 0;
-  if (::fstatat(dir_.get(), life_path.c_str(), &life, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT ? 1 : 0;
-  const int64_t birth = static_cast<int64_t>(life.st_ctim.tv_sec) * 1'000'000'000 + life.st_ctim.tv_nsec;
-  if (!party.nested) return birth;
-  // Inside a lease stands only whose lease it is: the true one of that id.
-  int64_t parent_birth = 0;
-  std::string_view parent_dir;
-  for (const Party& p : snapshot.parties) {
-    if (p.id != party.parent || p.id == party.id) continue;
-    Party alone = p;
-    alone.nested = false;  // whose it is, not what it is inside of
-    const int64_t theirs = genuine_birth(snapshot, alone);
-    if (theirs == 0 || (parent_birth != 0 && theirs >= parent_birth)) continue;
-    parent_birth = theirs;
-    parent_dir = p.dir();
-  }
-  return parent_birth != 0 && parent_dir == party.dir() ? birth : 0;
+  if (::fstatat(dir_.get(), name.c_str(), &record, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT;
+  if (::fstatat(dir_.get(), dir.c_str(), &directory, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT;
+  return record.st_uid == directory.st_uid;
 }
 
 Result<> LocalPool::read_config(uint64_t inode) {

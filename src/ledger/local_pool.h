@@ -83,7 +83,7 @@ class LocalPool {
   Result<> scan();
   [[nodiscard]] Error too_much() const;
   void vet(Snapshot& snapshot) const;
-  int64_t genuine_birth(const Snapshot& snapshot, const Party& party) const;
+  [[nodiscard]] bool written_by_its_owner(const Party& party) const;
   Result<> read_config(uint64_t inode);
 
   OwnFd dir_;

@@ -263,16 +263,14 @@ Decoded decode_record(std::string_view name, std::string_view target, Snapshot& 
     claim = target.substr(0, target.find('\n'));
   }
   Party party;
+  static_cast<PartyKey&>(party) = PartyKey::of(*id, f[1]);
   if (const auto parent = fields.next(); parent && !parent->empty()) {
     const auto parent_id = PartyId::parse(*parent);
     if (!parent_id) return Decoded::garbage;
     party.nested = true;
     party.parent = *parent_id;
   }
-  party.id = *id;
   party.state = *state;
-  std::copy(f[1].begin(), f[1].end(), party.dir_text.begin());
-  party.dir_size = static_cast<uint8_t>(f[1].size());
   party.arrival_us = *arrival;
   party.priority = static_cast<int>(*priority);
   party.expect_s = *expect;

@@ -106,9 +106,9 @@ Life SimLedger::life(const Party& party) {
   return world_.lives(party.id) ? Life::alive : Life::dead;
 }
 
-bool SimLedger::may_reap(const Party& party) const {
-  return self_.uid == 0 || party.dir() == std::to_string(self_.uid);
-}
+bool SimLedger::ours(const Party& party) const { return party.dir() == std::to_string(self_.uid); }
+
+bool SimLedger::may_reap(const Party& party) const { return self_.uid == 0 || ours(party); }
 
 bool SimLedger::reap(const Party& party) {
   step("reap");

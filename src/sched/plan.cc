@@ -127,7 +127,7 @@ Plan plan(const Snapshot& snapshot, const std::vector<bool>& absent) {
   result.verdicts.assign(count, Verdict::none);
   Ground ground(snapshot);
 
-  std::vector<std::pair<OrderKey, int>> waiting;
+  std::vector<std::pair<int64_t, int>> waiting;
   for (size_t i = 0; i < count; ++i) {
     if (!absent.empty() && absent[i]) continue;
     const Party& party = snapshot.parties[i];
@@ -135,10 +135,13 @@ Plan plan(const Snapshot& snapshot, const std::vector<bool>& absent) {
       ground.take_counters(party);
       for (const uint16_t d : snapshot.granted(party)) ground.take_device(party, d);
     } else if (party.state == PartyState::waiting) {
-      waiting.emplace_back(order_key(party, snapshot.policy), static_cast<int>(i));
+      waiting.emplace_back(order_key(party, snapshot.policy).key_us, static_cast<int>(i));
     }
   }
-  std::sort(waiting.begin(), waiting.end());
+  const auto who = [&](int index) -> const PartyKey& { return snapshot.parties[static_cast<size_t>(index)]; };
+  std::sort(waiting.begin(), waiting.end(), [&](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : who(a.second) < who(b.second);
+  });
 
   result.line.reserve(waiting.size());
   for (const auto& [key, index] : waiting) {

@@ -413,17 +413,74 @@ def test_forged_twin_made_beforehand():
     return ""
 
 
+def test_forged_twin_is_another_party():
+    """A twin in its maker's own directory, of an older life than the true one: both count, each as its owner's."""
+    why = missing()
+    if why:
+        return f"skipped: {why}"
+    with shared_pool(slot=2) as pool:
+        holder = hold(pool, ANNE, "-r", "slot=1")
+        mine = entry_of(pool, holder.pid)
+        party = mine.split(",")[1]
+        forger = Forger(pool)
+        forger.live(party)
+        forger.record(forged(mine, uid=BERT, claim="slot=1"))
+        time.sleep(0.02)
+        os.chmod(f"{pool.path}/u{ANNE}/{party}.l", 0o644)  # the true life has a later ctime now
+        told = sorted((lease["uid"], lease["id"]) for lease in pool.leases("held"))
+        check(told == [(ANNE, party), (BERT, party)], f"status: {told}")
+        done = run(pool, ANNE, "run", "--no-wait", "-r", "slot=1", "--", "true")
+        check(done.returncode == 75, f"both slots are held: exit {done.returncode} {done.stderr!r}")
+        waiter = spawn(pool, ANNE, "run", "-r", "slot=2", "--", "true")
+        wait_name(pool, "w1,")
+        done = run(pool, BERT, "release", party)
+        check(done.returncode == 0 and os.path.lexists(f"{pool.path}/{mine}"), f"the forger releases his own: {done.stderr!r}")
+        forger.record(forged(mine, uid=BERT, claim="slot=1"))
+        done = run(pool, ANNE, "release", party)
+        check(done.returncode == 0 and not os.path.lexists(f"{pool.path}/{mine}"), f"release of one's own: {done.stderr!r}")
+        check(waiter.poll() is None, f"one slot is held still: {waiter.returncode}")
+        begun = time.monotonic()
+        forger.end()
+        check(wait_exit(waiter, 10, pool) == 0, pool.err(waiter))
+        check(time.monotonic() - begun < 1, "the waiter did not see the twin's death")
+        end_holder(holder)
+    return ""
+
+
+def test_squatted_name_that_falls_free():
+    """Whose u<UID> was taken has another directory, keeps to it, and comes inside its own leases."""
+    why = missing()
+    if why:
+        return f"skipped: {why}"
+    with shared_pool(slot=2) as pool:
+        check(as_uid(BERT, lambda: os.mkdir(f"{pool.path}/u{ANNE}")) == "", "squatting")
+        go = os.path.join(pool.tmp, "go")
+        os.mkfifo(go)
+        os.chmod(go, 0o666)
+        outer = spawn(pool, ANNE, "run", "-r", "slot=2", "--", "sh", "-c",
+                      f"read x < {go}; exec {public_berth()} run --no-wait -r slot=2 -- sh -c 'exit 5'")
+        wait_name(pool, "h1,")
+        check(entry_of(pool, outer.pid).split(",")[2] == f"{ANNE}.1", f"its directory: {entry_of(pool, outer.pid)}")
+        os.rmdir(f"{pool.path}/u{ANNE}")
+        with open(go, "w", encoding="ascii") as f:
+            f.write("go\n")
+        status = wait_exit(outer, 10, pool)
+        check(status == 5, f"inside its own lease: exit {status}: {pool.err(outer)!r}")
+        check(not os.path.lexists(f"{pool.path}/u{ANNE}"), "a second directory was made")
+    return ""
+
+
 def test_forged_twin_does_not_hide_a_death():
     """A twin with a living FIFO of the forger's: the holder's death is still noticed at once."""
     why = missing()
     if why:
         return f"skipped: {why}"
-    with shared_pool(slot=1) as pool:  # the twin itself counts as nothing
+    with shared_pool(slot=1) as pool:
         holder = hold(pool, ANNE, "-r", "slot=1")
         mine = entry_of(pool, holder.pid)
         forger = Forger(pool)
         forger.live(mine.split(",")[1])
-        forger.record(forged(mine, uid=BERT))
+        forger.record(forged(mine, uid=BERT, claim="other=1"))
         waiter = spawn(pool, ANNE, "run", "-r", "slot=1", "--", "true")
         wait_name(pool, "w1,")
         job = job_of(holder)
@@ -590,6 +647,29 @@ def test_user_namespaces():
     return f"skipped: {why}" if why else namespaces(flags, ANNE)
 
 
+def test_inside_a_lease_and_a_user_namespace():
+    """A lease's own job in a user namespace, where its uid has another number, comes inside of it."""
+    flags = ("-U", "-r")
+    why = missing() or as_uid(ANNE, lambda: subprocess.run(["unshare", *flags, "true"], check=True, stderr=subprocess.DEVNULL))
+    if why:
+        return f"skipped: {why}"
+    with shared_pool(slot=2) as pool:
+        go = os.path.join(pool.tmp, "go")
+        os.mkfifo(go)
+        os.chmod(go, 0o666)
+        berth = public_berth()
+        outer = spawn(pool, ANNE, "run", "-r", "slot=2", "--", "unshare", *flags, berth, "run", "--no-wait", "-r", "slot=2", "--",
+                      "sh", "-c", f"read x < {go}; exec {berth} run --no-wait -r slot=1 -- true")
+        wait_until(lambda: len([n for n in os.listdir(pool.path) if n.startswith("h1,")]) == 2, 10, "two leases", pool)
+        told = [(lease["uid"], lease["parent"] is not None) for lease in pool.leases("held")]
+        check(sorted(told) == [(ANNE, False), (ANNE, True)], f"status: {told}")
+        with open(go, "w", encoding="ascii") as f:
+            f.write("go\n")
+        check(wait_exit(outer, 10, pool) == 0, f"exit {outer.returncode}: {pool.err(outer)!r}")
+        check(pool.leftovers() == [], f"left behind: {pool.leftovers()}")
+    return ""
+
+
 def test_user_and_pid_namespaces():
     flags = ("-U", "-r", "-p", "-f", "--kill-child")
     why = missing() or as_uid(ANNE, lambda: subprocess.run(["unshare", *flags, "true"], check=True,
@@ -624,7 +704,8 @@ def test_root_of_a_user_namespace_is_no_root():
 main([test_two_users_and_root, test_two_users_with_umask_077, test_first_party_is_no_root, test_a_user_makes_the_pool,
       test_nobody_touches_what_is_anothers, test_protected_fifos, test_the_dead_of_one_do_not_block_another,
       test_forged_twin_does_not_seat_a_waiter, test_forged_twin_with_other_devices, test_forged_twin_does_not_end_a_life,
-      test_forged_twin_made_beforehand, test_forged_twin_does_not_hide_a_death, test_forged_twin_does_not_keep_an_owner_from_release,
+      test_forged_twin_made_beforehand, test_forged_twin_is_another_party,
+      test_squatted_name_that_falls_free, test_forged_twin_does_not_hide_a_death, test_forged_twin_does_not_keep_an_owner_from_release,
       test_forged_children_take_nothing_from_a_lease,
       test_forged_children_of_a_twin_take_nothing, test_pid_namespaces, test_user_namespaces,
-      test_user_and_pid_namespaces, test_root_of_a_user_namespace_is_no_root])
+      test_inside_a_lease_and_a_user_namespace, test_user_and_pid_namespaces, test_root_of_a_user_namespace_is_no_root])
