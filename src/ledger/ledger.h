@@ -30,9 +30,9 @@ enum class LockOutcome { locked, timed_out, cancelled };
 enum class Heed { cancel, nothing };
 
 struct Ring {
-  bool answered = false;  // somebody holds the bell's reading end; if not, its owner is gone
+  bool answered = false;  // false: nobody holds the bell's reading end, its owner is gone
   int unread = 0;         // rings in the bell that its owner has not read, this one included
-  bool full = false;      // nothing more goes in, which is rung all the same
+  bool full = false;      // nothing more goes in, or it lets nobody ring: silent, unless it looks by itself
 };
 
 struct Wake {

@@ -27,6 +27,7 @@ namespace {
 constexpr mode_t life_mode = 0644;  // only its owner can lend it life; everybody can ask
 constexpr mode_t bell_mode = 0622;  // everybody can ring; only its owner can hear
 constexpr int max_dir_suffix = 16;
+constexpr int enough_rings = 4096;  // unread in one bell: more would change nothing
 
 std::string fifo_path(const Party& party, const char* suffix) {
   std::string path = "u";
@@ -52,6 +53,30 @@ void make_room_for_descriptors(size_t more) {
   if (limit.rlim_cur >= wanted || limit.rlim_cur >= limit.rlim_max) return;
   limit.rlim_cur = std::min(limit.rlim_max, wanted);
   ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// What it means that a bell could not be opened.
+Ring unheard(int failed) {
+  Ring out;
+  switch (failed) {
+    case ENXIO:
+    case ENOENT:
+    case ELOOP:
+    case ENOTDIR:
+    case EISDIR:
+      return out;  // it is gone, or nobody listens
+    // Our own lack says nothing of the other. It counts as rung, and the watch sets and the safety
+    // ticks carry on.
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM: out.answered = true; return out;
+    // It lets nobody ring it. Dead it is not said to be, but it will not come: as one that reads nothing.
+    default:
+      out.answered = true;
+      out.full = true;
+      out.unread = enough_rings;
+      return out;
+  }
 }
 
 }  // namespace
@@ -269,19 +294,12 @@ int LocalLedger::open_in_pool(const std::string& path, int flags) {
 
 Ring LocalLedger::ring(const Party& party) {
   const OwnFd fd(open_in_pool(fifo_path(party, ".b"), O_WRONLY));
-  // Gone, or nobody listens. Any other failure is ours, and says nothing of the other: it counts as
-  // rung, and the watch sets and the safety ticks carry on.
-  if (!fd.valid()) {
-    Ring unheard;
-    unheard.answered = errno != ENXIO && errno != ENOENT && errno != ELOOP && errno != ENOTDIR && errno != EISDIR;
-    return unheard;
-  }
+  if (!fd.valid()) return unheard(errno);
   Ring out;
   out.answered = true;
-  constexpr int enough = 4096;
   int unread = 0;
   (void)::ioctl(fd.get(), FIONREAD, &unread);
-  out.full = unread >= enough;
+  out.full = unread >= enough_rings;
   if (!out.full) {
     const ssize_t wrote = retry_eintr([&] { return ::write(fd.get(), "!", 1); });
     if (wrote < 0 && errno == EPIPE) {

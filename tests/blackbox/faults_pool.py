@@ -495,6 +495,38 @@ def test_a_bell_that_is_none():
     return f"{len(makers)} kinds"
 
 
+def test_a_bell_that_may_not_be_rung():
+    """A living waiter whose bell nobody may open: it is passed over, and is not taken for dead."""
+    if not_root():
+        return f"skipped: {not_root()}"
+    rng = random.Random(seed())
+    program = public_berth()
+    for hidden in ("bell", "directory"):
+        with Pool(slot=1) as pool:
+            own = os.path.join(pool.path, f"u{STRANGER}")
+            party = some_id(rng)
+            fifos = [os.path.join(own, f"{party}.{suffix}") for suffix in "lb"]
+
+            def work(own=own, party=party, fifos=fifos):
+                os.mkdir(own)
+                for path in fifos:
+                    os.mkfifo(path)
+                os.symlink("\npid 1", os.path.join(pool.path, record("w", party, STRANGER, arrival=1)))
+            in_child(STRANGER, work)
+            ends = [os.open(path, os.O_RDWR | os.O_NONBLOCK) for path in fifos]
+            os.chmod(fifos[1] if hidden == "bell" else own, 0)
+            begun = time.monotonic()
+            done = pool.run("run", "--timeout", "5s", "-r", "slot=1", "--", "true", executable=program, **as_user(1001))
+            took = time.monotonic() - begun
+            check(done.returncode == 0, f"behind it: exit {done.returncode}: {done.stderr!r}")
+            check(0.1 <= took < 2, f"{hidden}: it was passed over after {took:.2f} s")
+            told = [lease["id"] for lease in pool.leases("waiting")]
+            check(told == [party], f"{hidden}: status lists {told}")
+            for fd in ends:
+                os.close(fd)
+    return ""
+
+
 # ---------------------------------------------------------------- garbled records
 
 def garbled(name):
@@ -754,7 +786,8 @@ def test_somebody_holds_the_lock():
 main([test_full_in_bytes, test_full_in_inodes, test_no_descriptors_left, test_unwritable_pool, test_read_only_pool,
       test_pool_on_another_file_system, test_pool_that_is_no_directory, test_pool_removed_and_made_again,
       test_own_record_removed, test_hostile_own_directory, test_hostile_settings, test_settings_of_a_stranger,
-      test_other_things_in_the_pool, test_other_things_for_lives, test_a_bell_that_is_none, test_garbled_records, test_garbled_targets,
+      test_other_things_in_the_pool, test_other_things_for_lives, test_a_bell_that_is_none,
+      test_a_bell_that_may_not_be_rung, test_garbled_records, test_garbled_targets,
       test_newer_records, test_stray_names_are_no_newer_records, test_an_arrival_from_the_far_future,
       test_many_dead_holders_of_a_stranger, test_many_dead_waiters_of_a_stranger, test_many_dead_of_every_state,
       test_a_stranger_names_many_devices, test_more_devices_than_can_be_told_apart, test_somebody_holds_the_lock])
