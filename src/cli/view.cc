@@ -87,7 +87,8 @@ std::string reason_for(const PoolView& view, const Plan& plan, int party) {
   size_t more = 0;
   for (const LeaseView* holder : holders_in_the_way(view, party)) {
     if (text.size() < 120)
-      text += (text.empty() ? "held by " : ", ") + lease_name(view, *holder);
+      text += (text.empty() ? "held by " : ", ") + lease_name(view, *holder) +
+              (holder->life == Life::unknown ? ", who hides whether it lives" : "");
     else
       ++more;
   }
@@ -129,6 +130,13 @@ std::string lease_name(const PoolView& view, const LeaseView& lease) {
   if (name.empty()) name = lease.info.command.substr(0, lease.info.command.find(' '));
   if (name.empty()) name = view.snapshot.parties[static_cast<size_t>(lease.party)].id.view();
   return name + " (" + lease.user + ")";
+}
+
+std::vector<std::string> users_who_hide(const PoolView& view) {
+  std::set<std::string> users;
+  for (const LeaseView& lease : view.leases)
+    if (lease.life == Life::unknown) users.insert(lease.user);
+  return {users.begin(), users.end()};
 }
 
 int64_t held_amount(const Snapshot& snapshot, size_t resource) {
@@ -245,13 +253,16 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
   // Two records of one party are their owner's own mischief: one is shown.
   LocalLedger ledger(pool);
   std::vector<Party> living;
+  std::set<PartyKey> hidden;
   std::set<PartyKey> seen;
   for (Party& party : snapshot.parties) {
     if (!told->contains(party) || !seen.insert(party).second) continue;
-    if (ledger.life(party) == Life::dead)
+    const Life life = ledger.life(party);
+    if (life == Life::dead)
       ++view.dead;
     else
       living.push_back(party);
+    if (life == Life::unknown) hidden.insert(party);
   }
   snapshot.parties = std::move(living);
   view.snapshot = std::move(snapshot);
@@ -280,6 +291,7 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
     lease.info = (*told)[at(i)].info;
     lease.uid = (*told)[at(i)].uid;
     lease.user = user_name(lease.uid);
+    if (hidden.contains(at(i))) lease.life = Life::unknown;
     if (at(i).state == PartyState::waiting) lease.position = ++position;
     view.leases.push_back(std::move(lease));
   }

@@ -12,6 +12,7 @@
 #include "core/snapshot.h"
 #include "device/probe_run.h"
 #include "engine/occupancy.h"
+#include "ledger/ledger.h"
 #include "ledger/local_pool.h"
 #include "ledger/record.h"
 
@@ -22,8 +23,9 @@ struct LeaseView {
   PartyInfo info;
   uid_t uid = 0;
   std::string user;
-  int position = 0;    // waiting: 1 is next
-  std::string reason;  // waiting: why
+  Life life = Life::alive;  // never dead; unknown: its owner hides it, so it may be long dead and still counts
+  int position = 0;         // waiting: 1 is next
+  std::string reason;       // waiting: why
 };
 
 struct PoolView {
@@ -48,6 +50,10 @@ struct PoolView {
 
 // "train-llama (alice)": how a lease is called among people.
 [[nodiscard]] std::string lease_name(const PoolView& view, const LeaseView& lease);
+
+// The users who let nobody see whether their leases live, each once: their dead keep their places. What
+// ends it is `chmod 755` on their directory in the pool, or root's `berth release`.
+[[nodiscard]] std::vector<std::string> users_who_hide(const PoolView& view);
 
 // What the holders take of a resource, or of a device, in this picture.
 [[nodiscard]] int64_t held_amount(const Snapshot& snapshot, size_t resource);

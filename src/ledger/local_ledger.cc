@@ -325,6 +325,7 @@ OwnFd LocalLedger::open_life(const Party& party, Life& life) {
   if (!fd.valid()) {
     // ENXIO: what lies there is no FIFO. ELOOP, ENOTDIR: somebody played with his own directory.
     if (errno == ENOENT || errno == ENXIO || errno == ELOOP || errno == ENOTDIR) life = Life::dead;
+    if (errno == EACCES || errno == EPERM) life = Life::unknown;
     return fd;
   }
   // A HUP does not show to one who opens after the death: read once. Bytes in a life are its owner's

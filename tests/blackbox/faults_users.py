@@ -1,5 +1,6 @@
 """Several users, PID namespaces and user namespaces on one pool: no double grant, and nobody touches what is another's."""
 import contextlib
+import json
 import os
 import subprocess
 import time
@@ -258,6 +259,31 @@ def test_the_dead_of_one_do_not_block_another():
         for _ in range(3):
             check(run(pool, ANNE, "run", "--no-wait", "-r", "slot=1", "--", "true").returncode == 0, "its owner's next command")
         check(pool.leftovers() == [], f"its owner's next commands left {pool.leftovers()}")
+    return ""
+
+
+def test_a_hidden_life_is_named():
+    """Whoever lets nobody look keeps what he had, dead or not; who waits for it is told whose it is."""
+    why = missing()
+    if why:
+        return f"skipped: {why}"
+    with shared_pool(slot=1) as pool:
+        holder = hold(pool, ANNE, "-r", "slot=1")
+        job = job_of(holder)
+        os.chmod(f"{pool.path}/u{ANNE}", 0o700)
+        kill(holder.pid)
+        kill(job)
+        holder.wait(5)
+        pid_ended(job)
+        waiter = spawn(pool, BERT, "run", "-r", "slot=1", "--", "true")
+        wait_name(pool, "w1,")
+        told = json.loads(run(pool, BERT, "status", "--json").stdout)["leases"]
+        reasons = [lease["reason"] for lease in told if lease["state"] == "waiting"]
+        check(len(reasons) == 1 and f"({ANNE}), who hides whether it lives" in reasons[0], f"the waiter's reason: {reasons}")
+        check([lease["uid"] for lease in pool.leases("held")] == [], "root sees that it is dead")
+        os.chmod(f"{pool.path}/u{ANNE}", 0o755)
+        check(pool.run("run", "--no-wait", "--cpu", "1", "--", "true").returncode == 0, "root's next command")
+        check(wait_exit(waiter, 10, pool) == 0, pool.err(waiter))
     return ""
 
 
@@ -702,7 +728,7 @@ def test_root_of_a_user_namespace_is_no_root():
 
 
 main([test_two_users_and_root, test_two_users_with_umask_077, test_first_party_is_no_root, test_a_user_makes_the_pool,
-      test_nobody_touches_what_is_anothers, test_protected_fifos, test_the_dead_of_one_do_not_block_another,
+      test_nobody_touches_what_is_anothers, test_protected_fifos, test_the_dead_of_one_do_not_block_another, test_a_hidden_life_is_named,
       test_forged_twin_does_not_seat_a_waiter, test_forged_twin_with_other_devices, test_forged_twin_does_not_end_a_life,
       test_forged_twin_made_beforehand, test_forged_twin_is_another_party,
       test_squatted_name_that_falls_free, test_forged_twin_does_not_hide_a_death, test_forged_twin_does_not_keep_an_owner_from_release,
