@@ -7,7 +7,7 @@
 
 namespace berth {
 
-// The pool of $BERTH_POOL or the default.
+// The pool of $BERTH_POOL or the default. Its path() is absolute.
 [[nodiscard]] Result<LocalPool> open_pool(LocalPool::IfMissing if_missing);
 
 // What a pool is given by its first party: the machine's own figures, not this process's share.
