@@ -15,4 +15,9 @@ int64_t read_clock(clockid_t id) {
 int64_t wall_us() { return read_clock(CLOCK_REALTIME); }
 int64_t monotonic_us() { return read_clock(CLOCK_MONOTONIC); }
 
+void sleep_us(int64_t us) {
+  const timespec length{us / 1'000'000, us % 1'000'000 * 1000};
+  ::nanosleep(&length, nullptr);
+}
+
 }  // namespace berth

@@ -21,4 +21,7 @@ auto retry_eintr(Call call) {
 // Microseconds on a clock that nobody can set. For time-outs.
 [[nodiscard]] int64_t monotonic_us();
 
+// Sleeps for so long, or until a signal comes.
+void sleep_us(int64_t us);
+
 }  // namespace berth

@@ -19,6 +19,8 @@
 #include <utility>
 
 #include "base/sys.h"
+#include "base/text.h"
+#include "base/user.h"
 
 namespace berth {
 
@@ -27,6 +29,7 @@ namespace {
 constexpr mode_t life_mode = 0644;  // only its owner can lend it life; everybody can ask
 constexpr mode_t bell_mode = 0622;  // everybody can ring; only its owner can hear
 constexpr int max_dir_suffix = 16;
+constexpr int64_t look_by_hand_us = 100'000;
 constexpr int enough_rings = 4096;  // unread in one bell: more would change nothing
 
 std::string fifo_path(const Party& party, const char* suffix) {
@@ -135,11 +138,18 @@ Result<Snapshot> LocalLedger::read() {
   auto snapshot = std::exchange(scanned_, false) ? pool_.read_again() : pool_.read();
   if (!snapshot && !pool_.removed()) return snapshot;
   if (pool_.removed()) return Error{ErrorKind::lost, 0, "the pool " + pool_.path() + " was removed"};
-  if (!snapshot->newer_name.empty())
-    return Error{ErrorKind::unavailable, 0,
-                 "the pool " + pool_.path() + " is used by a newer berth (entry " + snapshot->newer_name.substr(0, 24) +
-                     "...): upgrade this one"};
+  if (!snapshot->newer_name.empty()) return newer_record(snapshot->newer_name);
   return snapshot;
+}
+
+// Anybody can write such a record, so it is said who did.
+Error LocalLedger::newer_record(const std::string& name) const {
+  struct stat st {};
+  const bool known = ::fstatat(pool_.fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
+  const std::string who = known ? " of the user " + user_name(st.st_uid) : "";
+  return Error{ErrorKind::unavailable, 0,
+               "the pool " + pool_.path() + " has a record of a newer berth" + who + ", the entry " + printable(name) +
+                   ": upgrade this one, or have that entry removed"};
 }
 
 // Invalid, without an error, where what stands there is not a directory of our uid's. Then errno is
@@ -434,6 +444,8 @@ Wake LocalLedger::wait(int64_t deadline_us, int answer_fd) {
   if (deadline_us >= 0) left_us = std::max<int64_t>(0, deadline_us - monotonic_us());
   const timespec left{left_us / 1'000'000, left_us % 1'000'000 * 1000};
   const int ready = ::ppoll(fds.data(), fds.size(), left_us < 0 ? nullptr : &left, nullptr);
+  // Where it cannot even sleep (no memory, no descriptors allowed), it looks by itself now and then.
+  if (ready < 0 && errno != EINTR) sleep_us(left_us < 0 ? look_by_hand_us : std::min(left_us, look_by_hand_us));
   Wake wake;
   wake.timed_out = ready == 0;
   if (ready <= 0) return wake;

@@ -72,6 +72,7 @@ class LocalLedger final : public Ledger {
   PartyId new_id() override;
 
  private:
+  [[nodiscard]] Error newer_record(const std::string& name) const;
   Result<> open_own_dir(const std::string& wanted);
   [[nodiscard]] Result<OwnFd> open_if_ours(const std::string& name) const;
   Result<OwnFd> make_fifo(const std::string& name, mode_t mode, int flags);

@@ -135,7 +135,7 @@ Result<LockOutcome> PoolLock::take_slowly(int64_t deadline_us, int cancel_fd) {
   }
   auto helper = std::make_shared<Helper>();
   helper->dir.reset(::openat(fd_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  helper->done.reset(::eventfd(0, EFD_CLOEXEC));
+  helper->done.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!helper->dir.valid() || !helper->done.valid() || !start_thread(helper)) {
     // No descriptor or no thread to be had: wait as flock waits, without a limit.
     if (retry_eintr([&] { return ::flock(fd_, LOCK_EX); }) == 0) return LockOutcome::locked;
@@ -153,6 +153,7 @@ Result<LockOutcome> PoolLock::take_slowly(int64_t deadline_us, int cancel_fd) {
 
 LockOutcome PoolLock::await(int done_fd, int64_t deadline_us, int cancel_fd) {
   constexpr int64_t patience_us = 1'000'000;
+  constexpr int64_t look_by_hand_us = 10'000;
   const int64_t complain_at = monotonic_us() + patience_us;
   bool complained = false;
   for (;;) {
@@ -162,6 +163,12 @@ LockOutcome PoolLock::await(int done_fd, int64_t deadline_us, int cancel_fd) {
     const int left_ms = left_us < 0 ? -1 : static_cast<int>(std::min<int64_t>(left_us / 1000 + 1, 1 << 30));
     std::array<pollfd, 2> fds{{{done_fd, POLLIN, 0}, {cancel_fd, POLLIN, 0}}};
     const int ready = ::poll(fds.data(), cancel_fd >= 0 ? 2 : 1, left_ms);
+    if (ready < 0) {
+      // No memory, or no descriptors allowed: look by hand, now and then, instead of at once again.
+      uint64_t count = 0;
+      if (::read(done_fd, &count, sizeof count) == sizeof count) return LockOutcome::locked;
+      sleep_us(look_by_hand_us);
+    }
     if (ready > 0 && fds[0].revents != 0) return LockOutcome::locked;
     if (ready > 0 && fds[1].revents != 0) return LockOutcome::cancelled;
     if (deadline_us >= 0 && monotonic_us() >= deadline_us) return LockOutcome::timed_out;

@@ -1,6 +1,7 @@
 """A pool that is full, foreign, garbled, taken away or hostile: a clear line, and nobody's lease is lost."""
 import ctypes
 import os
+import pwd
 import random
 import resource
 import shutil
@@ -10,8 +11,8 @@ import subprocess
 import tempfile
 import time
 
-from berthtest import HERE, Pool, check, fail, is_running, job_of, kill, main, pid_ended, seed, wait_exit, wait_until
-from faultkit import as_user, end_holder, entry_of, public_berth, spawn_holder, wait_name
+from berthtest import HERE, Pool, berth, check, fail, is_running, job_of, kill, main, pid_ended, seed, wait_exit, wait_until
+from faultkit import as_user, end_holder, entry_of, public_berth, spawn_holder, strace_missing, wait_name
 
 STRANGER = 12345
 LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
@@ -284,6 +285,16 @@ def test_pool_that_is_no_directory():
                 one_clear_line(done, 125, path)
         with open(plain, encoding="ascii") as f:
             check(f.read() == "something of mine", "the file was changed")
+    return ""
+
+
+def test_a_relative_pool():
+    """Whoever goes elsewhere inside of a job still finds the pool."""
+    with Pool(slot=1) as pool:
+        env = dict(pool.env, BERTH_POOL="./" + os.path.basename(pool.path))
+        script = f"cd / && echo $BERTH_POOL && {berth()} run --no-wait -r slot=1 -- true"
+        done = pool.run("run", "-r", "slot=1", "--", "sh", "-c", script, env=env, cwd=os.path.dirname(pool.path))
+        check(done.returncode == 0 and done.stdout == pool.path + "\n", f"exit {done.returncode}: {done.stdout!r} {done.stderr!r}")
     return ""
 
 
@@ -604,7 +615,11 @@ def test_newer_records():
     for name in names:
         with Pool(slot=1) as pool:
             os.symlink("something new", os.path.join(pool.path, name))
-            one_clear_line(pool.run("run", "-r", "slot=1", "--", "true"), 125, "newer berth")
+            owner = pwd.getpwuid(os.geteuid()).pw_name
+            if os.geteuid() == 0:
+                owner = f"user {STRANGER},"
+                os.chown(os.path.join(pool.path, name), STRANGER, STRANGER, follow_symlinks=False)
+            one_clear_line(pool.run("run", "-r", "slot=1", "--", "true"), 125, "newer berth", name, owner)
             one_clear_line(pool.run("run", "--no-wait", "-r", "slot=1", "--", "true"), 125, "newer berth")
             check(os.path.lexists(os.path.join(pool.path, name)), f"{name} was removed")
             check(pool.run("status", "--json").returncode == 0, f"{name}: status")
@@ -783,11 +798,42 @@ def test_somebody_holds_the_lock():
     return ""
 
 
+def test_poll_that_fails():
+    """Whoever cannot even sleep - for the lock or in line - looks now and then, not in a frenzy, and ends in time."""
+    why = strace_missing()
+    if why:
+        return f"skipped: {why}"
+    with Pool(slot=1) as pool:
+        trace = os.path.join(pool.tmp, "trace")
+
+        def late(what):
+            words = ["strace", "-f", "-qq", "-o", trace, "-e", "trace=poll,ppoll", "-e", "inject=poll,ppoll:error=ENOMEM",
+                     berth(), "run", "--timeout", "1500ms", "-r", "slot=1", "--", "true"]
+            done = subprocess.run(words, env=pool.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                  timeout=20, check=False, text=True)
+            with open(trace, encoding="utf-8") as f:
+                calls = sum("poll(" in line for line in f)
+            check(done.returncode == 124, f"{what}: exit {done.returncode}: {done.stderr!r}")
+            check(1 < calls < 400, f"{what}: {calls} calls of poll in 1.5 s")
+            return calls, done.stderr
+        holder = spawn_holder(pool, "-r", "slot=1")
+        in_line, _ = late("in line")
+        locker = subprocess.Popen(["flock", pool.path, "-c", "echo; cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        check(locker.stdout.readline() == b"\n", "flock")
+        at_the_lock, said = late("at the lock")
+        check("held by" in said, f"who holds the lock is not named: {said!r}")
+        locker.stdin.close()
+        locker.wait(5)
+        locker.stdout.close()
+        end_holder(holder)
+    return f"{in_line} looks in line, {at_the_lock} at the lock"
+
+
 main([test_full_in_bytes, test_full_in_inodes, test_no_descriptors_left, test_unwritable_pool, test_read_only_pool,
-      test_pool_on_another_file_system, test_pool_that_is_no_directory, test_pool_removed_and_made_again,
+      test_pool_on_another_file_system, test_pool_that_is_no_directory, test_a_relative_pool, test_pool_removed_and_made_again,
       test_own_record_removed, test_hostile_own_directory, test_hostile_settings, test_settings_of_a_stranger,
       test_other_things_in_the_pool, test_other_things_for_lives, test_a_bell_that_is_none,
       test_a_bell_that_may_not_be_rung, test_garbled_records, test_garbled_targets,
       test_newer_records, test_stray_names_are_no_newer_records, test_an_arrival_from_the_far_future,
       test_many_dead_holders_of_a_stranger, test_many_dead_waiters_of_a_stranger, test_many_dead_of_every_state,
-      test_a_stranger_names_many_devices, test_more_devices_than_can_be_told_apart, test_somebody_holds_the_lock])
+      test_a_stranger_names_many_devices, test_more_devices_than_can_be_told_apart, test_poll_that_fails, test_somebody_holds_the_lock])
