@@ -538,11 +538,17 @@ Result<Acquired> Engine::preview(const Request& request) {
   return out;
 }
 
+void Engine::die() {
+  ledger_.abandon();
+  entered_ = false;
+  seated_ = false;
+}
+
 // Takes the lock to leave, within bounds: who cannot have it leaves by dying.
 void Engine::leave_in_time() {
   if (!entered_) return;
   const auto locked = ledger_.lock(ledger_.now_monotonic_us() + release_patience_us, Heed::nothing);
-  if (!locked.ok() || *locked != LockOutcome::locked) return;
+  if (!locked.ok() || *locked != LockOutcome::locked) return die();
   const Unlock unlock(ledger_);
   leave_the_line();
 }
@@ -635,7 +641,10 @@ Result<bool> Engine::release(const std::function<bool()>& still_used) {
   const auto locked = ledger_.lock(ledger_.now_monotonic_us() + release_patience_us, Heed::nothing);
   if (!locked) return locked.error();
   // Whoever sits on the lock cannot keep our place: it goes with our life.
-  if (*locked != LockOutcome::locked) return true;
+  if (*locked != LockOutcome::locked) {
+    die();
+    return true;
+  }
   const Unlock unlock(ledger_);
   if (still_used && still_used()) return false;
   leave_the_line();

@@ -84,6 +84,11 @@ class Engine {
 
   // Gives the place back. Idempotent. `still_used` is asked under the lock: where it says true
   // nothing is changed and false is returned, for the job's other processes keep the place.
+  //
+  // Where the lock is not to be had within two seconds it is given back by dying, and true is returned:
+  // our copy of the life is closed without the lock, and `still_used` is not asked. The record stays.
+  // From the moment that nobody has the life any more (a job that kept it keeps the place until then)
+  // it is a dead one to everybody: those who watch it wake, and whoever may removes it.
   [[nodiscard]] Result<bool> release(const std::function<bool()>& still_used = {});
 
   // For a waiter that is about to be stopped, called from a cancelled wait's handler: steps aside so
@@ -162,6 +167,7 @@ class Engine {
   void mend(Look& look);
   Result<> shift_locked(PartyState state);
   void leave_in_time();
+  void die();
   void ring_helped_by_newcomer(Look& look, PartyState self_after);
   Result<Snapshot> read_config_first();
   // Of all parties, those that compete with us.

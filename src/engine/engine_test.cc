@@ -160,6 +160,24 @@ TYPED_TEST(EngineOn, APlaceThatIsStillUsedIsNotGivenBack) {
   EXPECT_EQ(this->look(first.ledger).parties.size(), 1U);
 }
 
+TYPED_TEST(EngineOn, APlaceIsGivenBackByDyingWhereTheLockIsNotToBeHad) {
+  auto& first = this->job();
+  auto& second = this->job();
+  EXPECT_EQ(first.asks(2), Ending::seated);
+  ASSERT_EQ(second.ledger.lock(-1).value(), LockOutcome::locked);
+  EXPECT_TRUE(first.engine.release().value());
+  EXPECT_FALSE(first.engine.seated());
+  const Snapshot seen = this->look(second.ledger);
+  ASSERT_EQ(seen.parties.size(), 1U) << "without the lock no record is touched";
+  EXPECT_EQ(second.ledger.life(seen.parties[0]), Life::dead);
+  EXPECT_FALSE(second.ledger.ring(seen.parties[0]).answered);
+  second.ledger.unlock();
+  EXPECT_EQ(second.asks(2, {.no_wait = false, .deadline_us = second.ledger.now_monotonic_us() + 5'000'000}),
+            Ending::seated);
+  EXPECT_EQ(this->look(second.ledger).parties.size(), 1U) << "the dead record is gone";
+  EXPECT_EQ(first.asks(1), Ending::busy) << "and it may come again";
+}
+
 TYPED_TEST(EngineOn, ALivingPartyIsHeardAliveAndNotReaped) {
   auto& first = this->job();
   auto& second = this->job();

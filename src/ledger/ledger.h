@@ -68,6 +68,11 @@ class Ledger {
   // cannot be removed is dead once the life is dropped, and somebody reaps it.
   virtual void leave() = 0;
 
+  // For who cannot have the lock: drops the life and the bell and forgets the record, which stays. That is
+  // a death like any other: whoever watches hears of it, and once the last copy of the life is closed
+  // the record counts as nothing and may be reaped.
+  virtual void abandon() = 0;
+
   // True if the party's directory belongs to our own uid.
   [[nodiscard]] virtual bool ours(const Party& party) const = 0;
   // Rings a party. Never blocks.

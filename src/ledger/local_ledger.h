@@ -45,8 +45,6 @@ class LocalLedger final : public Ledger {
   [[nodiscard]] int bell_fd() const { return bell_.get(); }
   // Requires the lock. Drops our own copy of the life and says whether anybody else still has one.
   [[nodiscard]] bool life_goes_on_without_us();
-  // Leaves the record and whatever lives in place and forgets about them.
-  void abandon();
 
   Result<LockOutcome> lock(int64_t deadline_us, Heed heed = Heed::cancel) override;
   void unlock() override;
@@ -55,6 +53,7 @@ class LocalLedger final : public Ledger {
   Result<> enter(Record& record) override;
   Result<> change(const Record& record) override;
   void leave() override;
+  void abandon() override;
   [[nodiscard]] bool ours(const Party& party) const override;
   Ring ring(const Party& party) override;
   Life life(const Party& party) override;

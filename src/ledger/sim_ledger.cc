@@ -94,6 +94,12 @@ void SimLedger::leave() {
   leaving_ = true;
 }
 
+void SimLedger::abandon() {
+  step("abandon");
+  self_.life = false;
+  self_.bell = false;
+}
+
 Ring SimLedger::ring(const Party& party) {
   step("ring");
   SimParty* other = world_.owner(party.id);

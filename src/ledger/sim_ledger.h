@@ -29,6 +29,7 @@ class SimLedger final : public Ledger {
   Result<> enter(Record& record) override;
   Result<> change(const Record& record) override;
   void leave() override;
+  void abandon() override;
   Ring ring(const Party& party) override;
   Life life(const Party& party) override;
   bool reap(const Party& party) override;
