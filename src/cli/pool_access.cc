@@ -1,8 +1,6 @@
 #include "cli/pool_access.h"
 
 #include <sched.h>
-#include <sys/sysinfo.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -24,16 +22,6 @@ Result<LocalPool> open_pool(LocalPool::IfMissing if_missing) {
     path = plain ? (here / path).lexically_normal() : here / path;
   }
   return LocalPool::open(path, if_missing);
-}
-
-PoolConfig machine_figures() {
-  PoolConfig config;
-  const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
-  struct sysinfo info {};
-  config.capacities.push_back({"cpu", cpus > 0 ? cpus : 1});
-  if (::sysinfo(&info) == 0)
-    config.capacities.push_back({"ram", static_cast<int64_t>(info.totalram) * static_cast<int64_t>(info.mem_unit)});
-  return config;
 }
 
 int64_t own_cpus() {

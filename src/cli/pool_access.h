@@ -3,15 +3,12 @@
 
 #include "base/result.h"
 #include "ledger/local_pool.h"
-#include "ledger/record.h"
+#include "ledger/machine.h"
 
 namespace berth {
 
 // The pool of $BERTH_POOL or the default. Its path() is absolute.
 [[nodiscard]] Result<LocalPool> open_pool(LocalPool::IfMissing if_missing);
-
-// What a pool is given by its first party: the machine's own figures, not this process's share.
-[[nodiscard]] PoolConfig machine_figures();
 
 // The processors this process may use; a claim for more can never be met by it.
 [[nodiscard]] int64_t own_cpus();

@@ -15,6 +15,7 @@
 
 #include "base/sys.h"
 #include "base/user.h"
+#include "ledger/machine.h"
 
 namespace berth {
 
@@ -299,8 +300,8 @@ Result<> LocalPool::read_config(uint64_t inode) {
     config_complaint_ = "the entry \"pool\" is garbled";
     return success();
   }
-  // What the pool's owner or root wrote is believed. Anybody may have been the first party, and
-  // wrote what the machine has: no more than that is taken from him.
+  // What the pool's owner or root wrote is believed. Anybody may have been the first party, and should
+  // have written what the machine has. What he did write makes no difference: we ask the machine.
   if (st.st_uid != owner_ && st.st_uid != 0) {
     const bool plain = std::all_of(read.capacities.begin(), read.capacities.end(),
                                    [](const NamedAmount& c) { return c.name == "cpu" || c.name == "ram"; });
@@ -309,7 +310,7 @@ Result<> LocalPool::read_config(uint64_t inode) {
                           ", who does not own the pool, and says more than the machine's own figures";
       return success();
     }
-    read.policy = Policy{};
+    read = machine_figures();
   }
   config_ = std::move(read);
   config_known_ = true;

@@ -405,7 +405,7 @@ def test_hostile_settings():
 
 
 def test_settings_of_a_stranger():
-    """In a pool of root's another user's settings are believed for cpu and ram alone."""
+    """In a pool of root's another user's settings make no difference: cpu and ram are what the machine has."""
     if not_root():
         return f"skipped: {not_root()}"
     with Pool() as pool:
@@ -414,6 +414,15 @@ def test_settings_of_a_stranger():
         in_child(STRANGER, lambda: os.symlink("berth=1 cpu=2 slot=9 policy.age=1", f"{pool.path}/pool"))
         done = pool.run("run", "-r", "slot=9", "--", "true")
         one_clear_line(done, 125, '"pool"', str(STRANGER))
+        check(pool.run("set", "slot=1").returncode == 0, "root sets it right")
+        mine = {r["name"]: r["capacity"] for r in pool.status()["resources"]}
+        for settings in ("cpu=1000000 ram=1152921504606846976", "cpu=0 ram=0", "cpu=1"):
+            os.unlink(f"{pool.path}/pool")
+            in_child(STRANGER, lambda s=settings: os.symlink(f"berth=1 {s} policy.max_priority=1000", f"{pool.path}/pool"))
+            told = {r["name"]: r["capacity"] for r in pool.status()["resources"]}
+            check(told == {"cpu": mine["cpu"], "ram": mine["ram"]}, f"{settings}: {told}")
+            check(pool.run("run", "--ram", str(2 * mine["ram"]), "--", "true").returncode == 3, f"{settings}: more than there is")
+            check(pool.run("run", "--cpu", "1", "--ram", "1M", "--", "true").returncode == 0, f"{settings}: what there is")
         check(pool.run("set", "slot=1").returncode == 0, "root sets it right")
         check(pool.run("run", "-r", "slot=9", "--", "true").returncode == 3, "the stranger's settings hold")
         done = pool.run("set", "slot=9", executable=public_berth(), **as_user(STRANGER))
