@@ -396,7 +396,8 @@ std::vector<UsageLimit> Place::usage_limits() const {
     // Inside another lease, it is that one's use that is looked at.
     if (record.parent || record.claim.gpu.count == 0 || picture_.devices.front().simulated) continue;
     for (const DeviceRef& d : seat->acquired.devices)
-      out.push_back({record.id, d.uuid, record.claim.gpu.whole ? d.vram_bytes : record.claim.gpu.vram_bytes});
+      out.push_back({PartyKey::of(record.id, record.dir), d.uuid,
+                     record.claim.gpu.whole ? d.vram_bytes : record.claim.gpu.vram_bytes});
   }
   return out;
 }

@@ -220,7 +220,7 @@ std::vector<std::string> driver_notes(const PoolView& view) {
     for (const Occupant& o : use.occupants) {
       if (!has_no_lease(o, holders)) continue;
       const std::string how_much = o.process.vram_bytes ? show_size(*o.process.vram_bytes) : "an unknown part";
-      const std::string former = o.whose == Whose::lease ? std::string(o.lease.view()) : o.former_lease;
+      const std::string former = o.whose == Whose::lease ? std::string(o.lease.id.view()) : o.former_lease;
       notes.push_back(
           gpu + "pid " + std::to_string(o.process.pid) + " (" + user_name(o.uid) + ", " + o.command_line.substr(0, 60) +
           ") uses " + how_much + " without a lease" +
@@ -232,7 +232,7 @@ std::vector<std::string> driver_notes(const PoolView& view) {
       const int64_t used = lease_bytes(use, holder.lease).value_or(0);
       if (used <= holder.claimed_bytes) continue;
       for (const LeaseView& lease : view.leases)
-        if (view.snapshot.parties[static_cast<size_t>(lease.party)].id == holder.lease)
+        if (view.snapshot.parties[static_cast<size_t>(lease.party)] == holder.lease)
           notes.push_back(gpu + lease_name(view, lease) + " uses " + show_size(used) + ", and claimed " +
                           show_size(holder.claimed_bytes));
     }
@@ -270,7 +270,7 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
   std::vector<LeaseRoot> roots;
   for (const Party& party : view.snapshot.parties)
     if (party.state == PartyState::held && !picture.devices.empty())
-      roots.push_back(lease_root(view.snapshot, party, (*told)[party.id].info, (*told)[party.id].uid));
+      roots.push_back(lease_root(view.snapshot, party, (*told)[party].info, (*told)[party].uid));
   LocalProcesses processes;
   view.uses = occupancy(picture.devices, roots, processes);
 

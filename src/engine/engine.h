@@ -185,8 +185,8 @@ class Engine {
   bool seated_ = false;
   Admission* admission_ = nullptr;
   std::vector<PartyKey> device_holders_;  // those on devices that we may use, as of the last look
-  int64_t holders_since_us_ = 0;         // since when it is these; an older answer says nothing of them
-  int64_t ask_again_us_ = -1;            // of a driver that refused us something
+  int64_t holders_since_us_ = 0;          // since when it is these; an older answer says nothing of them
+  int64_t ask_again_us_ = -1;             // of a driver that refused us something
   int64_t ask_pace_us_ = 0;
   bool come_back_ = false;  // stepped aside, and to stand in line again at the next look
   bool deep_ = false;       // the next look asks the kernel about everybody that stands in the way

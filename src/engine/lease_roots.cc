@@ -10,8 +10,7 @@ namespace berth {
 
 LeaseRoot lease_root(const Snapshot& snapshot, const Party& party, const PartyInfo& info, uid_t uid) {
   LeaseRoot root;
-  root.id = party.id;
-  root.dir = party.dir();
+  root.key = party;
   root.uid = uid;
   root.pid = info.pid;
   root.pid_namespace = info.pid_namespace;

@@ -89,7 +89,7 @@ class Genealogy {
     if (lease == nullptr && !facts->environment_known) lease = of_user(facts->uid, device.uuid);
     out.whose = lease == nullptr ? Whose::stranger : Whose::lease;
     if (lease != nullptr)
-      out.lease = outermost(*lease).id;
+      out.lease = outermost(*lease).key;
     else
       out.former_lease = facts->lease_id;
     return out;
@@ -105,7 +105,7 @@ class Genealogy {
   const LeaseRoot* of_environment(const ProcessFacts& facts) const {
     if (facts.lease_id.empty()) return nullptr;
     for (const LeaseRoot& lease : leases_)
-      if (lease.id.view() == facts.lease_id && lease.uid == facts.uid) return &lease;
+      if (lease.key.id.view() == facts.lease_id && lease.uid == facts.uid) return &lease;
     return nullptr;
   }
 
@@ -138,7 +138,7 @@ class Genealogy {
     const LeaseRoot* at = &lease;
     for (size_t step = 0; step < leases_.size() && at->parent; ++step) {
       const auto parent = std::find_if(leases_.begin(), leases_.end(),
-                                       [&](const LeaseRoot& l) { return l.id == *at->parent && l.uid == at->uid; });
+                                       [&](const LeaseRoot& l) { return l.key.id == *at->parent && l.uid == at->uid; });
       if (parent == leases_.end()) break;
       at = &*parent;
     }
@@ -150,7 +150,7 @@ class Genealogy {
   std::map<int64_t, std::optional<ProcessFacts>> facts_;
 };
 
-bool holds(const std::vector<Holding>& holders, const PartyId& lease) {
+bool holds(const std::vector<Holding>& holders, const PartyKey& lease) {
   return std::any_of(holders.begin(), holders.end(), [&](const Holding& h) { return h.lease == lease; });
 }
 
@@ -204,14 +204,14 @@ std::vector<DeviceOccupancy> occupancy(const std::vector<Device>& devices, const
     for (const LeaseRoot& lease : leases) {
       const bool on_it = std::find(lease.devices.begin(), lease.devices.end(), device.uuid) != lease.devices.end();
       const bool elsewhere = lease.pid_namespace != processes.pid_namespace() || !processes.sees_everybody();
-      if (on_it && !lease.parent && (elsewhere || !device.processes_known)) use.unattributable.push_back(lease.id);
+      if (on_it && !lease.parent && (elsewhere || !device.processes_known)) use.unattributable.push_back(lease.key);
     }
     out.push_back(std::move(use));
   }
   return out;
 }
 
-std::optional<int64_t> lease_bytes(const DeviceOccupancy& use, const PartyId& lease) {
+std::optional<int64_t> lease_bytes(const DeviceOccupancy& use, const PartyKey& lease) {
   std::optional<int64_t> sum;
   for (const Occupant& o : use.occupants) {
     if (o.whose != Whose::lease || o.lease != lease) continue;

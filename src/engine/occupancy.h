@@ -58,8 +58,7 @@ class LocalProcesses : public ProcessTable {
 
 // Where the processes of a lease are to be looked for.
 struct LeaseRoot {
-  PartyId id;
-  std::string dir;
+  PartyKey key;
   uid_t uid = 0;
   int64_t pid = 0;  // its supervisor's, or that of what it was made for
   uint64_t pid_namespace = 0;
@@ -77,7 +76,7 @@ enum class Whose {
 struct Occupant {
   DeviceProcess process;
   Whose whose = Whose::unknown;
-  PartyId lease;  // whose == lease: the outermost one
+  PartyKey lease;  // whose == lease: the outermost one
   uid_t uid = 0;
   std::string command;
   std::string command_line;
@@ -87,7 +86,7 @@ struct Occupant {
 struct DeviceOccupancy {
   Device device;
   std::vector<Occupant> occupants;
-  std::vector<PartyId> unattributable;  // leases on it whose processes cannot be told apart from others'
+  std::vector<PartyKey> unattributable;  // leases on it whose processes cannot be told apart from others'
 };
 
 // Joins what the drivers said with who holds what. Asks `processes` about each process on a device and
@@ -110,12 +109,12 @@ struct Holding;
 [[nodiscard]] bool has_no_lease(const Occupant& occupant, const std::vector<Holding>& holders);
 
 // What a lease on it uses by itself; nullopt: it has no process there, or one whose memory is unknown.
-[[nodiscard]] std::optional<int64_t> lease_bytes(const DeviceOccupancy& use, const PartyId& lease);
+[[nodiscard]] std::optional<int64_t> lease_bytes(const DeviceOccupancy& use, const PartyKey& lease);
 
 // `holders` are those of the book at this moment; a lease that is not among them any more is a stranger
 // by what it left behind. `claimed` in the same order: what each holds by the book.
 struct Holding {
-  PartyId lease;
+  PartyKey lease;
   int64_t claimed_bytes = 0;
 };
 [[nodiscard]] DeviceSums sums(const DeviceOccupancy& use, const std::vector<Holding>& holders);

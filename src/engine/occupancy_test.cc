@@ -30,6 +30,8 @@ class FakeProcesses : public ProcessTable {
 
 PartyId id_of(char letter) { return *PartyId::parse(std::string(10, letter)); }
 
+PartyKey key_of(char letter) { return PartyKey::of(id_of(letter), "0"); }
+
 class OccupancyTest : public testing::Test {
  protected:
   OccupancyTest() {
@@ -50,8 +52,8 @@ class OccupancyTest : public testing::Test {
     card_.vram_used_bytes = card_.vram_used_bytes.value_or(0) + bytes.value_or(0);
   }
   void lease(char letter, uid_t uid, int64_t pid, int64_t claimed, uint64_t pid_namespace = here) {
-    leases_.push_back({id_of(letter), "0", uid, pid, pid_namespace, arrival_us, std::nullopt, {"GPU-a"}});
-    holders_.push_back({id_of(letter), claimed});
+    leases_.push_back({key_of(letter), uid, pid, pid_namespace, arrival_us, std::nullopt, {"GPU-a"}});
+    holders_.push_back({key_of(letter), claimed});
   }
   DeviceOccupancy look() { return occupancy({card_}, leases_, processes_).front(); }
   Whose whose(int64_t pid) {
@@ -199,7 +201,7 @@ class RefusalTest : public OccupancyTest {
     const uint16_t device = *snapshot.intern_device("GPU-a");
     for (size_t i = 0; i < leases_.size(); ++i) {
       Party p;
-      p.id = leases_[i].id;
+      static_cast<PartyKey&>(p) = leases_[i].key;
       p.state = PartyState::held;
       p.gpu = {1, false, holders_[i].claimed_bytes, 0};
       snapshot.parties.push_back(p);

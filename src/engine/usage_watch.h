@@ -18,7 +18,7 @@ namespace berth {
 
 // A lease of ours and what it may use of each device.
 struct UsageLimit {
-  PartyId lease;
+  PartyKey lease;
   std::string uuid;
   int64_t claimed_bytes = 0;
 };
