@@ -120,6 +120,7 @@ void fill_processes(const std::string& root, const DrmScan& scan, const DrmCard&
   // In another PID namespace KFD's PIDs would name strangers.
   if (!scan.initial_pid_namespace) return;
   std::vector<uint64_t> gpu_ids;
+  gpu_ids.reserve(nodes.size());
   for (const KfdGpu& node : nodes) gpu_ids.push_back(node.gpu_id);
   device.processes = merge(std::move(device.processes), read_kfd_processes(root, gpu_ids));
 }
@@ -133,6 +134,7 @@ int index_of(const KfdTopology& kfd, const DrmCard& card, int& after) {
 
 void part_twins(std::vector<Device>& devices) {
   std::vector<std::string> uuids;
+  uuids.reserve(devices.size());
   for (const Device& d : devices) uuids.push_back(d.uuid);
   for (Device& d : devices)
     if (std::count(uuids.begin(), uuids.end(), d.uuid) > 1) d.uuid = "PCI-" + d.pci_address;

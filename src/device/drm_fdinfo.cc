@@ -138,13 +138,15 @@ Amount amount_of(const DrmClient& client, MemoryOf memory) {
 
 // Adds the DRM files of one process; false if something of it was kept from us.
 bool scan_process(const std::string& proc_dir, int64_t pid, std::vector<DrmHolding>& out) {
-  const auto files = list_names(proc_dir + "/fd", most_files);
+  const std::string links = proc_dir + "/fd/";
+  const std::string infos = proc_dir + "/fdinfo/";
+  const auto files = list_names(links, most_files);
   if (!files) return is_gone(files.error());
   bool complete = files->size() < most_files;
   std::set<std::pair<PciAddress, uint64_t>> seen;
   for (const std::string& file : *files) {
-    if (!leads_to_drm(proc_dir + "/fd/" + file)) continue;
-    const auto text = read_text(proc_dir + "/fdinfo/" + file);
+    if (!leads_to_drm(links + file)) continue;
+    const auto text = read_text(infos + file);
     if (!text) {
       complete = complete && is_gone(text.error());
       continue;

@@ -138,16 +138,17 @@ rc::Gen<std::string> fdinfo_like() {
   });
 }
 
+bool within_bounds(std::optional<int64_t> bytes) { return bytes.value_or(0) >= 0 && bytes.value_or(0) <= max_amount; }
+
 RC_GTEST_PROP(DrmFdinfo, NoGarbageDoesHarm, ()) {
   const std::string text = *rc::gen::oneOf(fdinfo_like(), rc::gen::arbitrary<std::string>());
   const auto client = parse_drm_fdinfo(text);
   if (!client) return;
-  for (const auto& bytes : {client->vram_bytes, client->ram_bytes})
-    RC_ASSERT(!bytes || (*bytes >= 0 && *bytes <= max_amount));
+  for (const auto& bytes : {client->vram_bytes, client->ram_bytes}) RC_ASSERT(within_bounds(bytes));
   DrmScan scan;
   scan.holdings = {{1, *client}, {2, *client}};
   for (const DeviceProcess& p : processes_on(scan, client->pci, MemoryOf::machine))
-    RC_ASSERT(!p.vram_bytes || *p.vram_bytes >= 0);
+    RC_ASSERT(within_bounds(p.vram_bytes));
 }
 
 }  // namespace

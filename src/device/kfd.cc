@@ -32,10 +32,11 @@ PciAddress address(uint64_t domain, uint64_t location) {
 
 std::vector<int64_t> xgmi_nodes(const std::string& node_dir) {
   std::vector<int64_t> out;
-  const auto links = list_names(node_dir + "/io_links", most_links);
+  const std::string dir = node_dir + "/io_links/";
+  const auto links = list_names(dir, most_links);
   if (!links) return out;
   for (const std::string& link : *links) {
-    const auto text = read_text(node_dir + "/io_links/" + link + "/properties");
+    const auto text = read_text(dir + link + "/properties");
     if (!text || property(*text, "type") != link_type_xgmi) continue;
     const auto to = property(*text, "node_to");
     if (to && *to < most_nodes) out.push_back(static_cast<int64_t>(*to));
@@ -78,15 +79,16 @@ KfdTopology read_kfd_topology(const std::string& root) {
 
 std::map<int64_t, int64_t> read_kfd_processes(const std::string& root, const std::vector<uint64_t>& gpu_ids) {
   std::map<int64_t, int64_t> out;
-  const std::string dir = root + "/sys/class/kfd/kfd/proc";
+  const std::string dir = root + "/sys/class/kfd/kfd/proc/";
   const auto names = list_names(dir);
   if (!names) return out;
   for (const std::string& name : *names) {
     const auto pid = parse_count(name);
     if (!pid || *pid == 0) continue;
+    const std::string files = dir + name + "/vram_";
     int64_t bytes = 0;
     for (const uint64_t id : gpu_ids) {
-      const auto here = read_count(dir + "/" + name + "/vram_" + std::to_string(id));
+      const auto here = read_count(files + std::to_string(id));
       bytes = std::min(bytes + here.value_or(0), max_amount);
     }
     if (bytes > 0) out[*pid] = bytes;

@@ -73,15 +73,17 @@ std::string name_in_amdgpu_ids(std::string_view text, uint32_t device_id, uint32
 std::string card_name(const std::string& root, const DrmCard& card, const std::string& vendor) {
   if (card.driver == "amdgpu") {
     if (const auto ids = read_text(root + "/usr/share/libdrm/amdgpu.ids", most_ids_bytes)) {
-      const std::string name = name_in_amdgpu_ids(*ids, card.device_id, card.revision);
+      std::string name = name_in_amdgpu_ids(*ids, card.device_id, card.revision);
       if (!name.empty()) return name;
     }
   }
   for (const char* file : pci_ids_files) {
     const auto ids = read_text(root + file, most_ids_bytes);
     if (!ids) continue;
-    const std::string name = name_in_pci_ids(*ids, card.vendor_id, card.device_id);
-    if (!name.empty()) return name.starts_with(vendor) ? name : vendor + " " + name;
+    std::string name = name_in_pci_ids(*ids, card.vendor_id, card.device_id);
+    if (name.empty()) continue;
+    if (!name.starts_with(vendor)) name.insert(0, vendor + " ");
+    return name;
   }
   return vendor + " GPU " + hex4(card.device_id);
 }

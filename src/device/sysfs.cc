@@ -23,11 +23,11 @@ constexpr size_t most_cards = 256;  // minors of DRM: 64, in newer kernels more
 
 // The file whose presence tells an APU; see is_integrated().
 bool has_vddnb(const std::string& device_dir) {
-  const auto monitors = list_names(device_dir + "/hwmon", 16);
+  const std::string dir = device_dir + "/hwmon/";
+  const auto monitors = list_names(dir, 16);
   if (!monitors) return false;
-  return std::any_of(monitors->begin(), monitors->end(), [&](const std::string& name) {
-    return read_word(device_dir + "/hwmon/" + name + "/in1_label") == "vddnb";
-  });
+  return std::any_of(monitors->begin(), monitors->end(),
+                     [&](const std::string& name) { return read_word(dir + name + "/in1_label") == "vddnb"; });
 }
 
 uint32_t read_hex(const std::string& path) {
@@ -127,7 +127,8 @@ std::string_view next_line(std::string_view& rest) {
 
 std::optional<PciAddress> PciAddress::parse(std::string_view text) {
   const size_t first = text.find(':');
-  if (first == std::string_view::npos || first < 4 || first > 8) return std::nullopt;
+  if (first == std::string_view::npos || first < 4 || first > 8 || text.find('x') != std::string_view::npos)
+    return std::nullopt;
   const std::string_view tail = text.substr(first + 1);  // "17:00.0"
   if (tail.size() != 7 || tail[2] != ':' || tail[5] != '.') return std::nullopt;
   const auto domain = parse_u64(text.substr(0, first), 16);
@@ -147,12 +148,12 @@ std::string PciAddress::text() const {
 
 std::vector<DrmCard> drm_cards(const std::string& root) {
   std::vector<DrmCard> cards;
-  const std::string drm = root + "/sys/class/drm";
+  const std::string drm = root + "/sys/class/drm/";
   const auto names = list_names(drm);
   if (!names) return cards;
   for (const std::string& name : *names) {
     if (!is_card_name(name) || cards.size() == most_cards) continue;
-    if (auto card = card_at(drm + "/" + name)) cards.push_back(std::move(*card));
+    if (auto card = card_at(drm + name)) cards.push_back(std::move(*card));
   }
   std::stable_sort(cards.begin(), cards.end(), [](const DrmCard& a, const DrmCard& b) { return a.pci < b.pci; });
   // One device, one card: a second minor of the same device is the same GPU.
