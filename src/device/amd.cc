@@ -84,14 +84,17 @@ std::string name_of(const std::string& root, const DrmCard& card) {
 
 std::vector<KfdGpu> nodes_of(const KfdTopology& kfd, const DrmCard& card) {
   std::vector<KfdGpu> out;
-  std::copy_if(kfd.gpus.begin(), kfd.gpus.end(), std::back_inserter(out),
-               [&](const KfdGpu& gpu) { return gpu.pci == card.pci; });
+  const auto is_it = [&](const KfdGpu& gpu) { return gpu.pci == card.pci; };
+  std::copy_if(kfd.gpus.begin(), kfd.gpus.end(), std::back_inserter(out), is_it);
+  std::copy_if(kfd.closed.begin(), kfd.closed.end(), std::back_inserter(out), is_it);
   return out;
 }
 
 std::string trouble_of(const KfdTopology& kfd, const std::vector<KfdGpu>& nodes) {
   if (nodes.size() > 1)
     return "is split into " + std::to_string(nodes.size()) + " partitions; berth seats jobs on whole cards (mode SPX)";
+  for (const KfdGpu& node : kfd.closed)
+    if (!nodes.empty() && node.pci == nodes.front().pci) return "this user may not open " + node.render_node;
   if (nodes.empty() && kfd.some_refused) return "a device cgroup keeps it from this process (KFD refuses its node)";
   return "";
 }

@@ -170,6 +170,17 @@ TEST(Amd, DoesNotSeatOnACardInPartitions) {
   EXPECT_EQ(devices[1].trouble, "");
 }
 
+TEST(Amd, SaysWhenACardCannotBeOpened) {
+  const Recording machine("amd-mi210-pair");
+  machine.write("dev/dri/renderD128", "");
+  const auto devices = devices_of(machine.root());
+  ASSERT_EQ(devices.size(), 2U);
+  EXPECT_EQ(devices[0].trouble, "");
+  EXPECT_EQ(devices[0].vendor_index, 0) << "ROCm does not count the other";
+  EXPECT_EQ(devices[1].trouble, "this user may not open /dev/dri/renderD129");
+  EXPECT_EQ(devices[1].uuid, "GPU-1234567890abcdef");
+}
+
 TEST(Amd, SaysWhenADeviceCgroupKeepsACardFromUs) {
   if (::geteuid() == 0) GTEST_SKIP() << "nothing is refused to root";
   const Recording machine("amd-mi210-pair");

@@ -1,5 +1,7 @@
 #include "device/kfd.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -44,6 +46,12 @@ std::vector<int64_t> xgmi_nodes(const std::string& node_dir) {
   return out;
 }
 
+// Asked and not tried: to open it would wake the card. A recording has no /dev.
+bool is_closed(const std::string& root, const KfdGpu& gpu) {
+  if (gpu.render_node.empty() || ::access((root + "/dev/dri").c_str(), F_OK) != 0) return false;
+  return ::access((root + gpu.render_node).c_str(), R_OK | W_OK) != 0;
+}
+
 }  // namespace
 
 KfdTopology read_kfd_topology(const std::string& root) {
@@ -71,8 +79,10 @@ KfdTopology read_kfd_topology(const std::string& root) {
     gpu.gpu_id = id;
     gpu.pci = address(property(*text, "domain").value_or(0), *location);
     gpu.unique_id = property(*text, "unique_id").value_or(0);
+    if (const uint64_t minor = property(*text, "drm_render_minor").value_or(0); minor > 0)
+      gpu.render_node = "/dev/dri/renderD" + std::to_string(minor);
     gpu.xgmi_nodes = xgmi_nodes(node_dir);
-    out.gpus.push_back(std::move(gpu));
+    (is_closed(root, gpu) ? out.closed : out.gpus).push_back(std::move(gpu));
   }
   return out;
 }

@@ -20,12 +20,17 @@ struct KfdGpu {
   uint64_t gpu_id = 0;              // KFD's own name for it; never 0
   PciAddress pci;                   // of the card; partitions of one card have the same
   uint64_t unique_id = 0;           // 0: it has none
+  std::string render_node;          // "/dev/dri/renderD128"; "" where it is not known
   std::vector<int64_t> xgmi_nodes;  // nodes that an xGMI link goes to; the processor's may be among them
 };
 
 struct KfdTopology {
   bool present = false;       // there is a KFD
   bool some_refused = false;  // some nodes are not ours to see: a device cgroup keeps their GPU from us
+  // Those whose render node we may not open, or that have none here, as in a container that was given
+  // some of the cards. ROCm passes them over and does not count them (libhsakmt's
+  // topology_sysfs_check_node_supported).
+  std::vector<KfdGpu> closed;
   // In the order of their nodes. It is the order in which ROCR_VISIBLE_DEVICES counts: ROCr goes through
   // the nodes from 0 up and counts those with compute cores (simd_count) that it may read, integrated
   // ones too (amd_filter_device.cpp, amd_topology.cpp). It is mostly, but need not be, the PCI order:
