@@ -74,12 +74,12 @@ class Place {
   Result<> find_devices();
   Result<LocalPool> open_for_a_look();
   void find_leases_around();
-  std::vector<Part> split() const;
+  [[nodiscard]] std::vector<Part> split() const;
   // The drivers' word on a part of the claim; null where only the book counts: no GPU, simulated ones,
   // or what is served out of a lease that has them already.
   std::unique_ptr<DriverAdmission> admission_for(const Part& part);
   std::optional<int> take_part(const Part& part, const PartyInfo& info, bool& gave_up);
-  Request request_for(const Part& part, const PartyInfo& info) const;
+  [[nodiscard]] Request request_for(const Part& part, const PartyInfo& info) const;
   int refuse_busy(const Record& record);
 
   RunOptions options_;

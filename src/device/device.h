@@ -31,7 +31,7 @@ enum class ComputeMode {
 
 struct Device {
   int index = 0;         // for people, over all vendors, in PCI order; can change between boots
-  int vendor_index = 0;  // in its vendor's own order by PCI address, as its visibility variable counts
+  int vendor_index = 0;  // in its vendor's own order, as the number in its visibility variable counts
   std::string uuid;      // its identity
   std::string name;
   std::string vendor;  // "nvidia", "amd", "intel"; "simulated"

@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/sys.h"
@@ -44,9 +44,11 @@ void be_nameless() {
   const char* field = got > 0 ? ::strrchr(text.data(), ')') : nullptr;
   constexpr int fields_to_arg_start = 46;  // from the end of field 2 to field 48, proc(5)
   for (int i = 0; field != nullptr && i < fields_to_arg_start; ++i) field = ::strchr(field + 1, ' ');
-  unsigned long begin = 0;
-  unsigned long end = 0;
-  if (field != nullptr && ::sscanf(field, "%lu %lu", &begin, &end) == 2 && begin != 0 && begin < end)
+  if (field == nullptr) return;
+  char* rest = nullptr;
+  const unsigned long begin = ::strtoul(field, &rest, 10);
+  const unsigned long end = ::strtoul(rest, nullptr, 10);
+  if (begin != 0 && begin < end)
     ::memset(reinterpret_cast<void*>(begin), 0, end - begin);  // NOLINT: the kernel says where
 }
 

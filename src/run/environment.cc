@@ -27,11 +27,16 @@ void show_devices(const LeaseEnvironment& lease, Variables& ours, std::vector<st
   // ROCm's own programs read CUDA_VISIBLE_DEVICES too, and count what ROCR_VISIBLE_DEVICES left over anew:
   // one of them is enough. Intel's level-zero counts as the mask does.
   if (!amd.empty()) {
-    ours.emplace_back("ROCR_VISIBLE_DEVICES", joined(amd, lease.visible_by_uuid));
+    // ROCr knows a card by UUID only where that is the card's own.
+    const bool named = std::all_of(amd.begin(), amd.end(), [](const Device& d) { return d.uuid.starts_with("GPU-"); });
+    ours.emplace_back("ROCR_VISIBLE_DEVICES", joined(amd, lease.visible_by_uuid && named));
     dropped = {"HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"};
     if (cuda.empty()) dropped.emplace_back("CUDA_VISIBLE_DEVICES");
   }
-  if (!intel.empty()) ours.emplace_back("ZE_AFFINITY_MASK", joined(intel, false));
+  if (!intel.empty()) {
+    ours.emplace_back("ZE_AFFINITY_MASK", joined(intel, false));
+    dropped.emplace_back("ZE_ENABLE_PCI_ID_DEVICE_ORDER");  // it would count in another order
+  }
   if (cuda.empty()) return;
   // Indices, which every program reads; without this order CUDA counts the fastest card first. A slice of
   // a card has no index.

@@ -129,7 +129,7 @@ Child reap_child(pid_t pid, int& status) {
 // Passes on what the command does not have yet.
 class Relay {
  public:
-  explicit Relay(pid_t pid) : pid_(pid), due_us_(monotonic_us() + soon_done_ms * 1000) {}
+  explicit Relay(pid_t pid) : pid_(pid), due_us_(monotonic_us() + int64_t{soon_done_ms} * 1000) {}
   // Milliseconds for poll(), before which get_ready() need not be called.
   [[nodiscard]] int left_ms() const { return bystander_ ? -1 : soon_done_ms; }
   // A bystander costs a tenth of a millisecond, which a command that is soon done is spared. What is sent
