@@ -194,12 +194,23 @@ Result<> LocalLedger::open_own_dir(const std::string& wanted) {
     if (*taken) return success();
     return Error{ErrorKind::lost, 0, "the lease that this one was inside of is gone"};
   }
+  // Nearly always it is the first. Else the last look at the pool tells which of the others there are.
+  std::set<std::string, std::less<>> there;
   std::vector<std::string> free;
   for (int suffix = 0; suffix < max_dir_suffix; ++suffix) {
-    const auto taken = take(dir_at(suffix));
+    const std::string dir = dir_at(suffix);
+    if (suffix > 0 && !there.contains("u" + dir)) {
+      free.push_back(dir);
+      continue;
+    }
+    const auto taken = take(dir);
     if (!taken) return taken.error();
     if (*taken) return success();
-    if (errno == ENOENT) free.push_back(dir_at(suffix));
+    if (errno == ENOENT) free.push_back(dir);
+    if (suffix > 0) continue;
+    pool_.each_entry([&](std::string_view name) {
+      if (name.starts_with("u" + uid + ".")) there.emplace(name);
+    });
   }
   for (const std::string& dir : free) {
     if (::mkdirat(pool_.fd(), ("u" + dir).c_str(), 0755) != 0 && errno != EEXIST)
