@@ -15,6 +15,7 @@
 #include <array>
 #include <csignal>
 
+#include "base/pid_namespace.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "cli/commands.h"

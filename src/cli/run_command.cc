@@ -2,7 +2,9 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <ctime>
 
+#include "base/pid_namespace.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
@@ -58,19 +60,39 @@ int run_unseated(Place& place) {
   return finished->status;
 }
 
+// What the command leaves running. A daemon is born by a parent that ends at once: so where there is
+// anybody, it is waited a moment until the same ones were seen three times.
+std::vector<pid_t> what_stays() {
+  constexpr int most_looks = 12;
+  constexpr timespec between{0, 10'000'000};
+  std::vector<pid_t> seen = left_running();
+  for (int looks = 1, same = 1; !seen.empty() && same < 3 && looks < most_looks; ++looks) {
+    ::nanosleep(&between, nullptr);
+    std::vector<pid_t> now = left_running();
+    same = now == seen ? same + 1 : 1;
+    seen = std::move(now);
+  }
+  return seen;
+}
+
 // Gives every seat back, or leaves it to those of the command's tree that still run.
 void give_back(Place& place) {
   const RunOptions& options = place.options();
   bool said = false;
+  const std::vector<pid_t> left = options.until_command ? std::vector<pid_t>{} : what_stays();
   for (auto& seat : place.seats()) seat->life.reset();
   for (auto& seat : place.seats()) {
     LocalLedger& ledger = seat->ledger;
-    const auto stays = [&] { return !options.until_command && ledger.life_goes_on_without_us(); };
+    if (!left.empty()) ledger.note_processes(left);
+    const auto stays = [&] {
+      if (options.until_command) return false;
+      return ledger.life_goes_on_without_us() || !left.empty();
+    };
     const auto released = seat->engine.release(stays);
     if (!released.ok() || released.value()) continue;
     if (!std::exchange(said, true))
       say("the place stays taken by what " + printable(options.command.front()) + " left running" +
-          survivors_text(place.pool(), seat->engine.record()));
+          survivors_text(place.pool(), seat->engine.record(), left));
     ledger.abandon();
   }
 }
@@ -129,13 +151,16 @@ int run_in_place(Place& place) {
   }
   heed_early_signals(place);
   if (options.replace_self) {
+    for (const auto& seat : place.seats()) seat->ledger.note_processes({::getpid()});
     const Finished failed = replace_self(command, place.signals());
     place.release_all();
     return report_exec_failure(options.command.front(), failed);
   }
   if (!place.usage_limits().empty()) companions.push_back(std::make_unique<UsageCompanion>(place));
   for (const auto& companion : companions) beside.push_back(companion.get());
-  const auto finished = supervise(command, place.signals(), beside, {});
+  const auto finished = supervise(command, place.signals(), beside, [&](pid_t pid) {
+    for (const auto& seat : place.seats()) seat->ledger.note_processes({pid});
+  });
   companions.clear();  // none of them is to be taken for something that the command left running
   give_back(place);
   if (!finished.ok()) return fail(finished.error());

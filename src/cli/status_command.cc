@@ -78,7 +78,7 @@ std::string leases_table(const PoolView& view) {
     table.add({std::string(party.id.view()), lease_row_state(view, lease),
                show_duration((view.now_us - since_us) / 1'000'000), left, lease.user, std::to_string(lease.info.pid),
                claim_text(view, party), lease.info.label.empty() ? "-" : shortened(lease.info.label, 24),
-               shortened(lease.info.command, 40), held ? inside_of(party) : lease.reason});
+               shortened(lease.info.command, 40), lease.reason.empty() ? inside_of(party) : lease.reason});
   }
   return "\n" + table.text();
 }

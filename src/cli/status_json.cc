@@ -63,7 +63,7 @@ Json lease_json(const PoolView& view, const LeaseView& lease) {
           {"remaining_s", or_null(held && party.expect_s > 0, std::max<int64_t>(0, end_s - now_s))},
           {"eta_s", nullptr},
           {"position", or_null(lease.position > 0, lease.position)},
-          {"reason", or_null(!held, lease.reason)},
+          {"reason", or_null(!lease.reason.empty(), lease.reason)},
           {"reclaimable", false},
           {"reclaim_requested", false},
           {"claim",

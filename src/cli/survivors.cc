@@ -44,23 +44,28 @@ std::string name_of(const std::string& pid) {
 
 }  // namespace
 
-std::string survivors_text(const LocalPool& pool, const Record& record) {
+std::string name_processes(const std::vector<pid_t>& pids) {
+  constexpr size_t most_named = 5;
+  std::string text;
+  for (size_t i = 0; i < pids.size() && i < most_named; ++i)
+    text +=
+        (text.empty() ? "pid " : ", pid ") + std::to_string(pids[i]) + " (" + name_of(std::to_string(pids[i])) + ")";
+  return pids.size() > most_named ? text + " and others" : text;
+}
+
+std::string survivors_text(const LocalPool& pool, const Record& record, const std::vector<pid_t>& known) {
+  if (!known.empty()) return ": " + name_processes(known);
   struct stat life {};
   const std::string path = "u" + record.dir + "/" + std::string(record.id.view()) + ".l";
   if (::fstatat(pool.fd(), path.c_str(), &life, AT_SYMLINK_NOFOLLOW) != 0) return "";
   const OwnDir proc(::opendir("/proc"));
   if (!proc) return "";
-  std::string text;
-  int named = 0;
-  constexpr int most_named = 5;
-  const std::string own = std::to_string(::getpid());
+  std::vector<pid_t> holders;
   while (const dirent* entry = ::readdir(proc.get())) {
-    const std::string pid = entry->d_name;
-    if (!parse_count(pid) || pid == own || !holds(pid, life)) continue;
-    if (++named > most_named) return text + " and others";
-    text += (text.empty() ? ": pid " : ", pid ") + pid + " (" + name_of(pid) + ")";
+    const auto pid = parse_count(entry->d_name);
+    if (pid && *pid != ::getpid() && holds(entry->d_name, life)) holders.push_back(static_cast<pid_t>(*pid));
   }
-  return text;
+  return holders.empty() ? "" : ": " + name_processes(holders);
 }
 
 }  // namespace berth

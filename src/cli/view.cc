@@ -10,6 +10,7 @@
 
 #include "base/sys.h"
 #include "base/text.h"
+#include "cli/survivors.h"
 #include "engine/driver_admission.h"
 #include "engine/lease_roots.h"
 #include "ledger/local_ledger.h"
@@ -253,7 +254,7 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
   // Two records of one party are their owner's own mischief: one is shown.
   LocalLedger ledger(pool);
   std::vector<Party> living;
-  std::set<PartyKey> hidden;
+  std::map<PartyKey, Life> lives;
   std::set<PartyKey> seen;
   for (Party& party : snapshot.parties) {
     if (!told->contains(party) || !seen.insert(party).second) continue;
@@ -262,7 +263,7 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
       ++view.dead;
     else
       living.push_back(party);
-    if (life == Life::unknown) hidden.insert(party);
+    lives[party] = life;
   }
   snapshot.parties = std::move(living);
   view.snapshot = std::move(snapshot);
@@ -291,7 +292,9 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
     lease.info = (*told)[at(i)].info;
     lease.uid = (*told)[at(i)].uid;
     lease.user = user_name(lease.uid);
-    if (hidden.contains(at(i))) lease.life = Life::unknown;
+    lease.life = lives[at(i)];
+    if (lease.life == Life::survived)
+      lease.reason = "only a survivor keeps it: " + name_processes(ledger.survivors(at(i)));
     if (at(i).state == PartyState::waiting) lease.position = ++position;
     view.leases.push_back(std::move(lease));
   }

@@ -25,7 +25,7 @@ struct LeaseView {
   std::string user;
   Life life = Life::alive;  // never dead; unknown: its owner hides it, so it may be long dead and still counts
   int position = 0;         // waiting: 1 is next
-  std::string reason;       // waiting: why
+  std::string reason;       // waiting: why; held: who alone keeps it, if its life is closed
 };
 
 struct PoolView {

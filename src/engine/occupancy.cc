@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "base/own_fd.h"
+#include "base/pid_namespace.h"
 #include "base/sys.h"
 #include "base/text.h"
 
@@ -158,11 +159,6 @@ bool holds(const std::vector<Holding>& holders, const PartyKey& lease) {
 
 bool has_no_lease(const Occupant& occupant, const std::vector<Holding>& holders) {
   return occupant.whose == Whose::stranger || (occupant.whose == Whose::lease && !holds(holders, occupant.lease));
-}
-
-uint64_t own_pid_namespace() {
-  struct stat st {};
-  return ::stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
 }
 
 LocalProcesses::LocalProcesses() : pid_namespace_(own_pid_namespace()) {

@@ -53,9 +53,6 @@ class LocalProcesses : public ProcessTable {
   int64_t boot_us_ = 0;
 };
 
-// The number of this process's PID namespace; 0 where /proc does not say.
-[[nodiscard]] uint64_t own_pid_namespace();
-
 // Where the processes of a lease are to be looked for.
 struct LeaseRoot {
   PartyKey key;

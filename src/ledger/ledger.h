@@ -20,9 +20,10 @@
 namespace berth {
 
 enum class Life {
-  alive,    // or we lack what it takes to ask
-  unknown,  // its owner lets us not ask (a directory of mode 0700, say): it counts as alive, and he is named
-  dead,     // nobody holds its write end any more. Final: ids are never used again
+  alive,     // or we lack what it takes to ask
+  unknown,   // its owner lets us not ask (a directory of mode 0700, say): it counts as alive, and he is named
+  survived,  // nobody holds its write end, but a process of the job that closed it still runs
+  dead,      // nobody holds its write end any more. Final: ids are never used again
 };
 
 enum class LockOutcome { locked, timed_out, cancelled };

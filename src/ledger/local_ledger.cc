@@ -21,6 +21,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "base/user.h"
+#include "ledger/survivor.h"
 
 namespace berth {
 
@@ -125,6 +126,7 @@ void LocalLedger::unlock() {
   // Nobody looks for them without the record, and the lock is dear.
   ::unlinkat(own_dir_.get(), fifo_name(id_, ".b").c_str(), 0);
   ::unlinkat(own_dir_.get(), fifo_name(id_, ".l").c_str(), 0);
+  if (noted_) ::unlinkat(own_dir_.get(), fifo_name(id_, ".c").c_str(), 0);
   abandon();
 }
 
@@ -340,7 +342,49 @@ Ring LocalLedger::ring(const Party& party) {
   return out;
 }
 
-OwnFd LocalLedger::open_life(const Party& party, Life& life) {
+void LocalLedger::note_processes(const std::vector<pid_t>& pids) {
+  const std::string text = encode_survivors(pids);
+  if (name_.empty() || text.empty()) return;
+  const std::string name = fifo_name(id_, ".c");
+  if (::symlinkat(text.c_str(), own_dir_.get(), name.c_str()) != 0 && errno == EEXIST) {
+    const std::string draft = fifo_name(id_, ".d");
+    if (::symlinkat(text.c_str(), own_dir_.get(), draft.c_str()) == 0)
+      ::renameat(own_dir_.get(), draft.c_str(), own_dir_.get(), name.c_str());
+  }
+  noted_ = true;
+}
+
+std::vector<pid_t> LocalLedger::survivors(const PartyKey& who) {
+  // The directory may be a hostile user's: nothing on the way is followed.
+  const OwnFd dir = open_dir_of(who);
+  if (!dir.valid()) return {};
+  std::array<char, 4096> text{};
+  const std::string name = fifo_name(who.id, ".c");
+  const ssize_t length = ::readlinkat(dir.get(), name.c_str(), text.data(), text.size());
+  return still_running({text.data(), length > 0 ? static_cast<size_t>(length) : 0});
+}
+
+OwnFd LocalLedger::open_dir_of(const PartyKey& who) const {
+  open_how how{};
+  how.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
+  const std::string path = "u" + std::string(who.dir());
+  return OwnFd(static_cast<int>(::syscall(SYS_openat2, pool_.fd(), path.c_str(), &how, sizeof how)));
+}
+
+LocalLedger::Watched LocalLedger::open_life(const Party& party, Life& life) {
+  Watched out{open_life_fifo(party, life), 0};
+  if (life != Life::dead) return out;
+  for (const pid_t pid : survivors(party)) {
+    OwnFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    if (!process.valid() && errno == ESRCH) continue;
+    life = Life::survived;
+    return {std::move(process), POLLIN};
+  }
+  return out;
+}
+
+OwnFd LocalLedger::open_life_fifo(const Party& party, Life& life) {
   OwnFd fd(open_in_pool(fifo_path(party, ".l"), O_RDONLY));
   life = Life::alive;
   if (!fd.valid()) {
@@ -363,7 +407,7 @@ OwnFd LocalLedger::open_life(const Party& party, Life& life) {
 
 Life LocalLedger::life(const Party& party) {
   Life life = Life::alive;
-  const OwnFd fd = open_life(party, life);
+  (void)open_life(party, life);
   return life;
 }
 
@@ -391,13 +435,10 @@ bool LocalLedger::reap(const Party& party) {
 void LocalLedger::remove_reaped_fifos() {
   // What cannot be opened safely is not followed either: the directory is its owner's or we are
   // root, no symlink is walked, and unlinkat() does not follow the last component.
-  open_how how{};
-  how.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
   for (const PartyKey& who : reaped_) {
-    const std::string path = "u" + std::string(who.dir());
-    const OwnFd fd(static_cast<int>(::syscall(SYS_openat2, pool_.fd(), path.c_str(), &how, sizeof how)));
+    const OwnFd fd = open_dir_of(who);
     if (!fd.valid()) continue;
+    ::unlinkat(fd.get(), fifo_name(who.id, ".c").c_str(), 0);
     ::unlinkat(fd.get(), fifo_name(who.id, ".b").c_str(), 0);
     ::unlinkat(fd.get(), fifo_name(who.id, ".l").c_str(), 0);
   }
@@ -406,28 +447,28 @@ void LocalLedger::remove_reaped_fifos() {
 
 std::vector<int> LocalLedger::watch(const Snapshot& snapshot, const std::vector<int>& parties) {
   std::vector<int> dead;
-  std::map<PartyKey, OwnFd> next;
+  std::map<PartyKey, Watched> next;
   if (!parties.empty()) make_room_for_descriptors(parties.size());
   for (const int index : parties) {
     const Party& party = snapshot.parties[static_cast<size_t>(index)];
     const auto known = watched_.find(party);
     if (known != watched_.end()) {
-      pollfd look{known->second.get(), 0, 0};
-      if (::poll(&look, 1, 0) == 1 && (look.revents & POLLHUP) != 0)
-        dead.push_back(index);
-      else
+      pollfd look{known->second.fd.get(), known->second.events, 0};
+      if (::poll(&look, 1, 0) != 1 || (look.revents & (POLLHUP | POLLIN)) == 0) {
         next.emplace(party, std::move(known->second));
-      continue;
+        continue;
+      }
     }
+    // Not watched yet; or what we watched has ended, and a survivor may stand for the party still.
     Life life = Life::alive;
-    OwnFd fd = open_life(party, life);
+    Watched watched = open_life(party, life);
     if (life == Life::dead)
       dead.push_back(index);
-    else if (fd.valid())
-      next.emplace(party, std::move(fd));
+    else if (watched.fd.valid())
+      next.emplace(party, std::move(watched));
   }
   // Closed after unlock(): that can wait, and whoever waits for the lock cannot.
-  for (auto& [who, fd] : watched_) watched_before_.push_back(std::move(fd));
+  for (auto& [who, watched] : watched_) watched_before_.push_back(std::move(watched.fd));
   watched_ = std::move(next);
   return dead;
 }
@@ -450,7 +491,7 @@ Wake LocalLedger::wait(int64_t deadline_us, int answer_fd) {
   fds.push_back({bell_.get(), POLLIN, 0});
   fds.push_back({cancel_fd_, POLLIN, 0});  // poll() skips a negative descriptor
   fds.push_back({answer_fd, POLLIN, 0});
-  for (const auto& [who, fd] : watched_) fds.push_back({fd.get(), 0, 0});
+  for (const auto& [who, watched] : watched_) fds.push_back({watched.fd.get(), watched.events, 0});
   int64_t left_us = -1;
   if (deadline_us >= 0) left_us = std::max<int64_t>(0, deadline_us - monotonic_us());
   const timespec left{left_us / 1'000'000, left_us % 1'000'000 * 1000};
@@ -510,9 +551,9 @@ void LocalLedger::sweep_orphans() {
     if (name.starts_with(".pool-")) drafts.emplace_back(name);  // of a config whose writer died: we hold the lock
   });
   for (const std::string& draft : drafts) ::unlinkat(pool_.fd(), draft.c_str(), 0);
-  // A tmpfs counts 20 bytes an entry, and 40 for itself: two FIFOs a record, and no more, means
-  // nothing to look for.
-  if (static_cast<size_t>(st.st_size) <= records * 2 * 20 + 40) return;
+  // A tmpfs counts 20 bytes an entry, and 40 for itself: a life, a bell and a list of processes a
+  // record, and no more, means nothing worth looking for.
+  if (static_cast<size_t>(st.st_size) <= records * 3 * 20 + 40) return;
   std::set<std::string, std::less<>> wanted;
   if (!name_.empty()) wanted.emplace(id_.view());
   pool_.each_entry([&](std::string_view name) {
@@ -526,7 +567,7 @@ void LocalLedger::sweep_orphans() {
   int removed = 0;
   for (size_t offset = 0; offset < *used && removed < at_most;) {
     const DirEntry e = next_entry(buffer.get(), offset);
-    if (e.type != DT_FIFO || e.name.size() != PartyId::size + 2) continue;
+    if ((e.type != DT_FIFO && e.type != DT_LNK) || e.name.size() != PartyId::size + 2) continue;
     if (wanted.contains(e.name.substr(0, PartyId::size))) continue;
     // A job that outlives its record (released early) still holds its life: it is no orphan's, but
     // nobody looks for it any more either.

@@ -43,6 +43,11 @@ class LocalLedger final : public Ledger {
   void quiet_bell() { (void)drain_bell(); }
   // Readable when the party was rung. Owned by this object.
   [[nodiscard]] int bell_fd() const { return bell_.get(); }
+  // Requires an entered record. Writes down processes of the job that keep its place though they may have
+  // closed its life: in place of those written down before. What fails costs no more than that.
+  void note_processes(const std::vector<pid_t>& pids);
+  // Those of a party that were written down and still run.
+  [[nodiscard]] std::vector<pid_t> survivors(const PartyKey& who);
   // Requires the lock. Drops our own copy of the life and says whether anybody else still has one.
   [[nodiscard]] bool life_goes_on_without_us();
 
@@ -71,11 +76,19 @@ class LocalLedger final : public Ledger {
   PartyId new_id() override;
 
  private:
+  // A life's reading end, or a survivor's pidfd.
+  struct Watched {
+    OwnFd fd;
+    short events = 0;
+  };
+
   [[nodiscard]] Error newer_record(const std::string& name) const;
   Result<> open_own_dir(const std::string& wanted);
   [[nodiscard]] Result<OwnFd> open_if_ours(const std::string& name) const;
   Result<OwnFd> make_fifo(const std::string& name, mode_t mode, int flags);
-  OwnFd open_life(const Party& party, Life& life);
+  Watched open_life(const Party& party, Life& life);
+  OwnFd open_life_fifo(const Party& party, Life& life);
+  [[nodiscard]] OwnFd open_dir_of(const PartyKey& who) const;
   int open_in_pool(const std::string& path, int flags);
   bool drain_bell();
   void remove_reaped_fifos();
@@ -91,9 +104,10 @@ class LocalLedger final : public Ledger {
   std::string name_;  // of the own record; empty before enter() and after leave()
   PartyId id_;
   bool leaving_ = false;
+  bool noted_ = false;    // processes were written down
   bool scanned_ = false;  // under this very lock, by line_is_empty()
   bool rang_ = false;     // under this very lock
-  std::map<PartyKey, OwnFd> watched_;
+  std::map<PartyKey, Watched> watched_;
   std::vector<OwnFd> watched_before_;  // no longer watched; closed at unlock()
   std::vector<PartyKey> reaped_;       // whose FIFOs go at unlock()
 };

@@ -1,0 +1,11 @@
+// PID namespaces, as numbers that can be compared.
+#pragma once
+
+#include <cstdint>
+
+namespace berth {
+
+// The number of this process's PID namespace (the inode of /proc/self/ns/pid); 0 where /proc does not say.
+[[nodiscard]] uint64_t own_pid_namespace();
+
+}  // namespace berth

@@ -1,0 +1,51 @@
+#include "ledger/survivor.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace berth {
+namespace {
+
+pid_t sleeper() {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  return pid;
+}
+
+TEST(Survivors, AreThoseThatStillRun) {
+  const pid_t one = sleeper();
+  const pid_t two = sleeper();
+  const std::string text = encode_survivors({one, two, 0x7fffffff});
+  EXPECT_EQ(still_running(text), (std::vector<pid_t>{one, two}));
+  ::kill(one, SIGKILL);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(one), &info, WEXITED | WNOWAIT), 0);  // dead, and not reaped
+  EXPECT_EQ(still_running(text), std::vector<pid_t>{two});
+  EXPECT_EQ(encode_survivors({one}), "");
+  ::kill(two, SIGKILL);
+  ::waitpid(one, nullptr, 0);
+  ::waitpid(two, nullptr, 0);
+  EXPECT_TRUE(still_running(text).empty());
+}
+
+TEST(Survivors, AnotherProcessOfTheSamePidIsNone) {
+  const std::string text = encode_survivors({::getpid()});
+  ASSERT_EQ(still_running(text).size(), 1U);
+  EXPECT_TRUE(still_running(text + "0").empty());  // started at another time
+  EXPECT_TRUE(still_running("1" + text).empty());  // of another PID namespace
+  EXPECT_TRUE(still_running("").empty());
+}
+
+RC_GTEST_PROP(Survivors, AnythingAtAllIsReadWithoutHarm, (const std::string& text)) {
+  (void)still_running(text);
+  (void)still_running(encode_survivors({::getpid()}) + " " + text);
+}
+
+}  // namespace
+}  // namespace berth
