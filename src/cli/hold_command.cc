@@ -112,7 +112,10 @@ void keep_until(Place& place, int pid_fd) {
   for (const auto& seat : place.seats())
     for (const int fd : seat->ledger.descriptors()) keep.push_back(fd);
   std::erase(keep, -1);
-  for (const auto& seat : place.seats()) seat->life.reset();
+  for (const auto& seat : place.seats()) {
+    seat->life.reset();
+    seat->ledger.note_processes({::getpid()});
+  }
   drop_descriptors(keep);
   (void)!::write(ready_fd, "k", 1);
   ::close(ready_fd);

@@ -544,16 +544,17 @@ void LocalLedger::sweep_orphans() {
   const auto is_mine = [&](std::string_view name) {
     return is_record(name) && name.substr(4 + PartyId::size).starts_with(mine);
   };
-  size_t records = name_.empty() ? 0 : 1;
+  size_t expected = 0;  // a life and a bell each; who holds has a list of processes as well
   std::vector<std::string> drafts;
   pool_.each_entry([&](std::string_view name) {
-    if (is_mine(name)) ++records;
+    if (is_mine(name) && name != name_) expected += name[0] == 'h' ? 3 : 2;
     if (name.starts_with(".pool-")) drafts.emplace_back(name);  // of a config whose writer died: we hold the lock
   });
   for (const std::string& draft : drafts) ::unlinkat(pool_.fd(), draft.c_str(), 0);
-  // A tmpfs counts 20 bytes an entry, and 40 for itself: a life, a bell and a list of processes a
-  // record, and no more, means nothing worth looking for.
-  if (static_cast<size_t>(st.st_size) <= records * 3 * 20 + 40) return;
+  if (!name_.empty()) expected += noted_ ? 3 : 2;
+  // A tmpfs counts 20 bytes an entry, and 40 for itself: no more than what is expected means nothing
+  // worth looking for.
+  if (static_cast<size_t>(st.st_size) <= expected * 20 + 40) return;
   std::set<std::string, std::less<>> wanted;
   if (!name_.empty()) wanted.emplace(id_.view());
   pool_.each_entry([&](std::string_view name) {
