@@ -105,7 +105,7 @@ class Busy(Free):
     args = ("run", "--no-wait", "-r", "slot=1", *JOB)
     statuses = (75, 125)
     slots = 1
-    keeps = 3  # the holder's record, life and bell
+    keeps = 4  # the holder's record, life, bell and list of processes
     fresh = ("run", "-r", "other=1", "--timeout", "5s", "--", "true")
 
     def before(self, pool):

@@ -59,7 +59,7 @@ class GiveUp(Free):
     """Somebody holds half of it and stays: stand in line for all of it, and give up."""
     args = ("run", "-r", "slot=2", "--timeout", "40ms", "--", "true")
     capacities = {"slot": 2}
-    keeps = 4  # the holder's record, life and bell
+    keeps = 4  # the holder's record, life, bell and list of processes
     holder = None
 
     def before(self, pool):
