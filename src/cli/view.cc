@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "base/sys.h"
@@ -26,33 +27,44 @@ struct Told {
   uid_t uid = 0;
 };
 
+// What a party says of itself; nothing if its record is no longer there by that name.
+std::optional<Told> ask(LocalPool& pool, const Party& party) {
+  std::string target(max_target_bytes + 1, '\0');
+  const std::string name(pool.entry_name(party));
+  struct stat st {};
+  const ssize_t length =
+      retry_eintr([&] { return ::readlinkat(pool.fd(), name.c_str(), target.data(), target.size()); });
+  if (length >= 0 && ::fstatat(pool.fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
+    return Told{decode_info({target.data(), static_cast<size_t>(length)}), st.st_uid};
+  if (errno == ENOENT) return std::nullopt;
+  // It is there, and that is what matters most.
+  return Told{PartyInfo{}, static_cast<uid_t>(std::strtoul(std::string(party.dir()).c_str(), nullptr, 10))};
+}
+
 // A record's target never changes, but its name does: who was renamed between the scan and our
-// question is asked again by the name of the next scan.
+// question is asked again by the name of the next scan, and so is everybody after a scan that left out
+// somebody who moved. Newcomers since then are owed nothing: under churn there is always one more that
+// is gone before it is asked.
 Result<std::map<PartyKey, Told>> ask_everybody(LocalPool& pool, Snapshot& snapshot) {
   std::map<PartyKey, Told> told;
-  std::string target(max_target_bytes + 1, '\0');
+  std::set<PartyKey> owed;
+  bool everybody = true;
   constexpr int most_scans = 100;
   for (int scan = 0; scan < most_scans; ++scan) {
     auto read = pool.read();
     if (!read) return read.error();
     snapshot = std::move(*read);
-    bool missed = false;
+    std::set<PartyKey> missed;
     for (const Party& party : snapshot.parties) {
       if (told.contains(party)) continue;
-      const std::string name(pool.entry_name(party));
-      struct stat st {};
-      const ssize_t length =
-          retry_eintr([&] { return ::readlinkat(pool.fd(), name.c_str(), target.data(), target.size()); });
-      if (length < 0 || ::fstatat(pool.fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
-        if (errno == ENOENT)
-          missed = true;
-        else  // it is there, and that is what matters most
-          told[party] = {PartyInfo{}, static_cast<uid_t>(std::strtoul(std::string(party.dir()).c_str(), nullptr, 10))};
-        continue;
-      }
-      told[party] = {decode_info({target.data(), static_cast<size_t>(length)}), st.st_uid};
+      if (auto answer = ask(pool, party))
+        told.emplace(party, std::move(*answer));
+      else if (everybody || owed.contains(party))
+        missed.insert(party);
     }
-    if (!missed) break;
+    everybody = pool.moved();
+    if (missed.empty() && !everybody) break;
+    owed = std::move(missed);
   }
   return told;
 }

@@ -175,6 +175,7 @@ Result<Snapshot> LocalPool::read() {
 }
 
 Result<Snapshot> LocalPool::read_again() {
+  moved_ = false;
   Snapshot snapshot;
   // A record takes about 110 bytes of the scan; room for all at once, and one for a newcomer.
   snapshot.parties.reserve(used_ / 88 + 1);
@@ -201,7 +202,10 @@ Result<Snapshot> LocalPool::read_again() {
       target.resize(max_target_bytes + 1);
       const ssize_t length =
           retry_eintr([&] { return ::readlinkat(dir_.get(), e.name.data(), target.data(), target.size()); });
-      if (length < 0 && errno == ENOENT) continue;  // gone since: outside the lock that can be
+      if (length < 0 && errno == ENOENT) {  // gone or renamed since: outside the lock that can be
+        moved_ = true;
+        continue;
+      }
       // A claim that cannot be read may hold anything: nobody can plan around it.
       if (length < 0) return sys_error(errno, "cannot read a record of the pool " + path_);
       target.resize(static_cast<size_t>(length));
@@ -236,7 +240,7 @@ Error LocalPool::too_much() const {
 // A record says itself whose it is, and nobody looks while it is the only one to say so: a stranger's
 // that names a life of another's is as good as one of his own. It is looked at where it could do harm:
 // where several have one id, and where somebody is inside of somebody. Both are rare.
-void LocalPool::vet(Snapshot& snapshot) const {
+void LocalPool::vet(Snapshot& snapshot) {
   const auto word_of = [](const PartyId& id) {
     uint64_t word = 0;
     std::memcpy(&word, id.text.data(), sizeof word);
@@ -268,13 +272,16 @@ void LocalPool::vet(Snapshot& snapshot) const {
   });
 }
 
-bool LocalPool::written_by_its_owner(const Party& party) const {
+bool LocalPool::written_by_its_owner(const Party& party) {
   struct stat record {};
   struct stat directory {};
   const std::string name(entry_name(party));
   const std::string dir = "u" + std::string(party.dir());
   // What cannot be looked at is believed: to leave out a true one would give its place away.
-  if (::fstatat(dir_.get(), name.c_str(), &record, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT;
+  if (::fstatat(dir_.get(), name.c_str(), &record, AT_SYMLINK_NOFOLLOW) != 0) {
+    moved_ |= errno == ENOENT;
+    return errno != ENOENT;
+  }
   if (::fstatat(dir_.get(), dir.c_str(), &directory, AT_SYMLINK_NOFOLLOW) != 0) return errno != ENOENT;
   return record.st_uid == directory.st_uid;
 }

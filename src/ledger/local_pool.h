@@ -52,6 +52,10 @@ class LocalPool {
   // the last look; a look fills it in.
   [[nodiscard]] bool removed() const { return removed_; }
 
+  // True if a record that the last read() had to look at more closely had been renamed or was gone by
+  // then, and so was left out. Under the lock that is nobody alive; who reads without it reads again.
+  [[nodiscard]] bool moved() const { return moved_; }
+
   // One getdents64 into a buffer that is sure to be large enough. tmpfs holds the directory's lock
   // throughout, so what comes back is one moment's picture. Not thread-safe.
   [[nodiscard]] Result<Snapshot> read();
@@ -82,8 +86,8 @@ class LocalPool {
  private:
   Result<> scan();
   [[nodiscard]] Error too_much() const;
-  void vet(Snapshot& snapshot) const;
-  [[nodiscard]] bool written_by_its_owner(const Party& party) const;
+  void vet(Snapshot& snapshot);
+  [[nodiscard]] bool written_by_its_owner(const Party& party);
   Result<> read_config(uint64_t inode);
 
   OwnFd dir_;
@@ -93,6 +97,7 @@ class LocalPool {
   size_t buffer_size_ = 0;
   size_t used_ = 0;
   bool removed_ = false;
+  bool moved_ = false;
   PoolConfig config_;
   bool config_known_ = false;
   uint64_t config_inode_ = 0;
