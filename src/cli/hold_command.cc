@@ -2,10 +2,8 @@
 //
 // The place is taken here, in the foreground, so that failures and signals are the caller's to see. Then
 // a keeper is forked that inherits the life: it leaves the caller's session, closes every descriptor of
-// the caller's - a `$(...)` must not wait for it - and sleeps on a pidfd until the process is gone. Only
-// when it stands is anything printed.
+// the caller's and sleeps on a pidfd until the process is gone. Only when it stands is anything printed.
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -14,13 +12,16 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdlib>
 
 #include "base/pid_namespace.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/companion.h"
 #include "cli/exit_status.h"
 #include "cli/place.h"
+#include "cli/proc_file.h"
 #include "cli/say.h"
 
 namespace berth {
@@ -29,9 +30,50 @@ namespace {
 
 using Print = RunOptions::Print;
 
-bool stdout_is_pipe() {
+// The pipe that stdout goes into, or nothing.
+std::optional<struct stat> pipe_of_stdout() {
   struct stat st {};
-  return ::fstat(STDOUT_FILENO, &st) == 0 && S_ISFIFO(st.st_mode);
+  if (::fstat(STDOUT_FILENO, &st) != 0 || !S_ISFIFO(st.st_mode)) return std::nullopt;
+  return st;
+}
+
+bool same_file(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
+
+// A subshell that `$(...)` waits for is a copy of its parent, writes into our pipe, and ends after us.
+bool is_subshell_of_a_substitution(pid_t pid) {
+  const auto ours = pipe_of_stdout();
+  const std::string proc = "/proc/" + std::to_string(pid);
+  struct stat theirs {};
+  if (!ours || ::stat((proc + "/fd/1").c_str(), &theirs) != 0 || !same_file(*ours, theirs)) return false;
+  const std::string stat = read_proc_file(proc + "/stat");
+  const size_t after_name = stat.rfind(')');
+  if (after_name == std::string::npos) return false;
+  const long parent = std::strtol(stat.c_str() + std::min(after_name + 4, stat.size()), nullptr, 10);
+  const std::string words = read_proc_file(proc + "/cmdline");
+  return !words.empty() && words == read_proc_file("/proc/" + std::to_string(parent) + "/cmdline");
+}
+
+// What is wrong with holding for this process, or "". Says what makes one doubt.
+std::string fault_of_holding_for(std::optional<int64_t>& pid) {
+  if (!pid) {
+    pid = ::getppid();
+    if (pipe_of_stdout())
+      say("hold: stdout is a pipe, so the parent process (pid " + std::to_string(*pid) +
+          ") may be a subshell that ends at once; say --for $$");
+  } else if (*pid == ::getpid()) {
+    return "--for " + std::to_string(*pid) +
+           " is this very berth, which ends at once: inside $(...) say --for $$ and not $BASHPID, and use no exec";
+  } else if (*pid == ::getppid() && is_subshell_of_a_substitution(::getppid())) {
+    say("hold: pid " + std::to_string(*pid) + " is the subshell of a $(...), which ends at once; say --for $$");
+  }
+  return "";
+}
+
+// `eval "$(berth hold --print env 2>&1)"` would run what is said for people, others' labels included.
+bool talk_would_be_run(const RunOptions& options) {
+  const auto out = pipe_of_stdout();
+  struct stat err {};
+  return options.print == Print::env && out && ::fstat(STDERR_FILENO, &err) == 0 && same_file(*out, err);
 }
 
 // For a POSIX shell: 'text', with ' as '\''.
@@ -46,6 +88,9 @@ std::string joined(const std::vector<Device>& devices, bool by_uuid) {
   for (const Device& d : devices) out += (out.empty() ? "" : ",") + (by_uuid ? d.uuid : std::to_string(d.index));
   return out;
 }
+
+// What makes `eval` fail as we do.
+std::string exit_text(int status) { return "(exit " + std::to_string(status) + ")\n"; }
 
 std::string text_for(const Place& place) {
   LeaseEnvironment lease = place.environment();
@@ -64,21 +109,6 @@ std::string text_for(const Place& place) {
   return out;
 }
 
-// Everything the caller had open but `keep` (sorted) is closed; 0, 1 and 2 become /dev/null.
-void drop_descriptors(std::vector<int> keep) {
-  const int null = ::open("/dev/null", O_RDWR);
-  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null, fd);
-  std::sort(keep.begin(), keep.end());
-  unsigned next = 3;
-  for (const int fd : keep) {
-    const auto kept = static_cast<unsigned>(fd);
-    if (kept < next) continue;
-    if (kept > next) ::syscall(SYS_close_range, next, kept - 1, 0);
-    next = kept + 1;
-  }
-  ::syscall(SYS_close_range, next, ~0U, 0);
-}
-
 void keep_until(Place& place, int pid_fd) {
   const auto& ttl_ms = place.options().ttl_ms;
   const int64_t end_us = ttl_ms ? monotonic_us() + *ttl_ms * 1000 : -1;
@@ -95,13 +125,12 @@ void keep_until(Place& place, int pid_fd) {
     signalfd_siginfo info{};
     while (place.signals().next(info))
       if (info.ssi_signo == SIGTERM) return;
-    bool ours = false;
+    // Two leases can make one place: who releases one of them gives back both.
     for (const auto& seat : place.seats()) {
       seat->ledger.quiet_bell();
       const auto still = seat->engine.still_ours();
-      ours = ours || !still.ok() || *still;
+      if (still.ok() && !*still) return;
     }
-    if (!ours) return;  // released
   }
 }
 
@@ -111,12 +140,11 @@ void keep_until(Place& place, int pid_fd) {
   std::vector<int> keep{pid_fd, ready_fd, place.signals().fd(), place.pool().fd()};
   for (const auto& seat : place.seats())
     for (const int fd : seat->ledger.descriptors()) keep.push_back(fd);
-  std::erase(keep, -1);
   for (const auto& seat : place.seats()) {
     seat->life.reset();
     seat->ledger.note_processes({::getpid()});
   }
-  drop_descriptors(keep);
+  close_all_but(keep);  // a `$(...)` waits for whoever has its pipe
   (void)!::write(ready_fd, "k", 1);
   ::close(ready_fd);
   keep_until(place, pid_fd);
@@ -141,15 +169,13 @@ pid_t start_keeper(Place& place, int pid_fd) {
 }
 
 int hold_place(RunOptions options) {
-  if (!options.for_pid) {
-    options.for_pid = ::getppid();
-    if (stdout_is_pipe())
-      say("hold: stdout is a pipe, so the parent process (pid " + std::to_string(*options.for_pid) +
-          ") may be a subshell that ends at once; say --for $$");
-  }
+  if (talk_would_be_run(options))
+    return fail_usage("hold", "stdout and stderr are one pipe, so eval would run the messages: leave 2>&1 away");
+  if (const auto fault = fault_of_holding_for(options.for_pid); !fault.empty()) return fail_usage("hold", fault);
   const int64_t pid = *options.for_pid;
   const OwnFd pid_fd(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
   if (!pid_fd.valid()) return fail_usage("hold", "there is no process " + std::to_string(pid) + " to hold for");
+  Companion companion(pid_fd.get(), options.print == Print::env ? exit_text(exit_status::unavailable) : "");
   Place place(std::move(options));
   if (const auto failed = place.prepare()) return *failed;
   bool gave_up = false;
@@ -166,8 +192,10 @@ int hold_place(RunOptions options) {
   }
   if (!put(text)) {
     ::kill(keeper, SIGTERM);  // nobody heard what he holds
+    companion.dismiss();
     ::_exit(exit_status::unavailable);
   }
+  companion.dismiss();
   // Nothing here may be released on the way out: it is the keeper's now.
   ::_exit(exit_status::ok);
 }
@@ -177,12 +205,13 @@ int hold_place(RunOptions options) {
 int hold_command(const Words& words) {
   auto options = parse_hold(words);
   // Whatever goes wrong, `eval "$(berth hold --print env)"` must fail as well.
-  const bool for_eval = options.ok() ? options->print == Print::env
-                                     : std::find(words.begin(), words.end(), "env") != words.end() ||
-                                           std::find(words.begin(), words.end(), "--print=env") != words.end();
+  const auto asks_env = [](const std::string& word) {
+    return word == "env" || (word.starts_with("--p") && word.ends_with("=env"));
+  };
+  const bool for_eval = options.ok() ? options->print == Print::env : std::any_of(words.begin(), words.end(), asks_env);
   if (options.ok() && options->help) return put(help_text("hold")) ? exit_status::ok : exit_status::unavailable;
   const int status = options.ok() ? hold_place(std::move(*options)) : fail_usage("hold", options.error().message);
-  if (for_eval) (void)put("(exit " + std::to_string(status) + ")\n");
+  if (for_eval) (void)put(exit_text(status));
   return status;
 }
 

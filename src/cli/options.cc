@@ -169,9 +169,7 @@ class RunReader {
       case opt_on_timeout: return choice("--on-timeout", value, "fail", "run", o.run_after_timeout);
       case opt_until: return choice("--until", value, "tree", "command", o.until_command);
       case opt_visible: return choice("--visible", value, "index", "uuid", o.visible_by_uuid);
-      case opt_for:
-        return number(
-            "--for", value, [&](int64_t n) { o.for_pid = n; }, 1, int64_t{1} << 22);
+      case opt_for: return process(value);
       case opt_ttl: return duration("--ttl", value, [&](int64_t ms) { o.ttl_ms = ms; });
       case opt_print: return print(value);
       default: return usage("unknown option");
@@ -240,6 +238,14 @@ class RunReader {
     if (!value || *value < -20 || *value > 19)
       return usage("--nice " + printable(text) + " is not a number from -20 to 19");
     out_.nice = static_cast<int>(*value);
+    return success();
+  }
+  Result<> process(const std::string& text) {
+    const auto value = parse_count(text);
+    if (!value || *value < 1 || *value > int64_t{1} << 22)
+      return usage("--for " + (text.empty() ? "\"\"" : printable(text)) +
+                   " is no process id: say $$ where a shell reads it, $$$$ in a Makefile, elsewhere the number");
+    out_.for_pid = *value;
     return success();
   }
   Result<> print(const std::string& text) {
