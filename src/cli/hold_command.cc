@@ -18,11 +18,11 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "cli/commands.h"
-#include "cli/companion.h"
 #include "cli/exit_status.h"
 #include "cli/place.h"
 #include "cli/proc_file.h"
 #include "cli/say.h"
+#include "cli/wait_minder.h"
 
 namespace berth {
 
@@ -175,7 +175,7 @@ int hold_place(RunOptions options) {
   const int64_t pid = *options.for_pid;
   const OwnFd pid_fd(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
   if (!pid_fd.valid()) return fail_usage("hold", "there is no process " + std::to_string(pid) + " to hold for");
-  Companion companion(pid_fd.get(), options.print == Print::env ? exit_text(exit_status::unavailable) : "");
+  WaitMinder minder(pid_fd.get(), options.print == Print::env ? exit_text(exit_status::unavailable) : "");
   Place place(std::move(options));
   if (const auto failed = place.prepare()) return *failed;
   bool gave_up = false;
@@ -192,10 +192,10 @@ int hold_place(RunOptions options) {
   }
   if (!put(text)) {
     ::kill(keeper, SIGTERM);  // nobody heard what he holds
-    companion.dismiss();
+    minder.dismiss();
     ::_exit(exit_status::unavailable);
   }
-  companion.dismiss();
+  minder.dismiss();
   // Nothing here may be released on the way out: it is the keeper's now.
   ::_exit(exit_status::ok);
 }

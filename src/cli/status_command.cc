@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/notes.h"
 #include "cli/pool_access.h"
 #include "cli/say.h"
 #include "cli/status_json.h"
@@ -83,6 +84,12 @@ std::string leases_table(const PoolView& view) {
   return "\n" + table.text();
 }
 
+std::string notes_text(const PoolView& view) {
+  std::string out;
+  for (const std::string& note : view.notes) out += (out.empty() ? "\nnote: " : "note: ") + note + "\n";
+  return out;
+}
+
 std::string short_text(const PoolView& view) {
   int held = 0;
   int waiting = 0;
@@ -121,6 +128,7 @@ Result<PoolView> view_or_empty(const Picture& picture) {
   view.complaints = picture.complaints;
   LocalProcesses processes;
   view.uses = occupancy(picture.devices, {}, processes);
+  view.notes = notes_on_place();
   for (const NamedAmount& c : machine_figures().capacities) view.snapshot.resources.push_back({c.name, c.amount});
   return view;
 }
@@ -151,7 +159,8 @@ int status_command(const Words& words) {
   else if (brief)
     text = short_text(*view);
   else
-    text = "pool " + view->path + "\n\n" + resources_table(*view) + devices_table(*view) + leases_table(*view);
+    text = "pool " + view->path + "\n\n" + resources_table(*view) + devices_table(*view) + leases_table(*view) +
+           notes_text(*view);
   return put(text) ? exit_status::ok : exit_status::unavailable;
 }
 

@@ -127,7 +127,8 @@ std::string status_json(const PoolView& view) {
                {"resources", resources},
                {"devices", devices},
                {"leases", leases},
-               {"complaints", view.complaints}});
+               {"complaints", view.complaints},
+               {"notes", view.notes}});
 }
 
 std::string busy_json(const PoolView& view, const std::vector<const LeaseView*>& holders) {

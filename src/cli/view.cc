@@ -11,6 +11,7 @@
 
 #include "base/sys.h"
 #include "base/text.h"
+#include "cli/notes.h"
 #include "cli/survivors.h"
 #include "engine/driver_admission.h"
 #include "engine/lease_roots.h"
@@ -253,67 +254,41 @@ std::vector<std::string> driver_notes(const PoolView& view) {
   return notes;
 }
 
-Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
-  PoolView view;
-  view.path = pool.path();
-  view.devices = picture.devices;
-  view.complaints = picture.complaints;
-  Snapshot snapshot;
-  auto told = ask_everybody(pool, snapshot);
-  if (!told) return told.error();
-  view.now_us = wall_us();
+namespace {
 
-  // Two records of one party are their owner's own mischief: one is shown.
+// Two records of one party are their owner's own mischief: one is shown. `lives` is filled in.
+std::vector<Party> the_living(LocalPool& pool, const std::vector<Party>& parties, const std::map<PartyKey, Told>& told,
+                              std::map<PartyKey, Life>& lives) {
   LocalLedger ledger(pool);
   std::vector<Party> living;
-  std::map<PartyKey, Life> lives;
   std::set<PartyKey> seen;
-  for (Party& party : snapshot.parties) {
-    if (!told->contains(party) || !seen.insert(party).second) continue;
+  for (const Party& party : parties) {
+    if (!told.contains(party) || !seen.insert(party).second) continue;
     const Life life = ledger.life(party);
-    if (life == Life::dead)
-      ++view.dead;
-    else
-      living.push_back(party);
+    if (life != Life::dead) living.push_back(party);
     lives[party] = life;
   }
-  snapshot.parties = std::move(living);
-  view.snapshot = std::move(snapshot);
+  return living;
+}
 
-  std::vector<LeaseRoot> roots;
-  for (const Party& party : view.snapshot.parties)
-    if (party.state == PartyState::held && !picture.devices.empty())
-      roots.push_back(lease_root(view.snapshot, party, (*told)[party].info, (*told)[party].uid));
-  LocalProcesses processes;
-  view.uses = occupancy(picture.devices, roots, processes);
-
-  const Plan plan = plan_for_all(view.snapshot);
+// Indices of parties as people read them: holders by seat, then each line, then who stepped aside.
+std::vector<int> reading_order(const std::vector<Party>& parties, const Plan& plan) {
+  const auto at = [&](int i) -> const Party& { return parties[static_cast<size_t>(i)]; };
   std::vector<int> order;
-  for (size_t i = 0; i < view.snapshot.parties.size(); ++i)
-    if (view.snapshot.parties[i].state == PartyState::held) order.push_back(static_cast<int>(i));
-  const auto at = [&](int i) -> const Party& { return view.snapshot.parties[static_cast<size_t>(i)]; };
+  std::vector<int> aside;
+  for (int i = 0; i < static_cast<int>(parties.size()); ++i) {
+    if (at(i).state == PartyState::held) order.push_back(i);
+    if (at(i).state == PartyState::aside) aside.push_back(i);
+  }
   std::sort(order.begin(), order.end(),
             [&](int a, int b) { return std::pair(at(a).seated_us, at(a).id) < std::pair(at(b).seated_us, at(b).id); });
   order.insert(order.end(), plan.line.begin(), plan.line.end());
-  for (size_t i = 0; i < view.snapshot.parties.size(); ++i)
-    if (view.snapshot.parties[i].state == PartyState::aside) order.push_back(static_cast<int>(i));
-  int position = 0;
-  for (const int i : order) {
-    LeaseView lease;
-    lease.party = i;
-    lease.info = (*told)[at(i)].info;
-    lease.uid = (*told)[at(i)].uid;
-    lease.user = user_name(lease.uid);
-    lease.life = lives[at(i)];
-    if (lease.life == Life::survived)
-      lease.reason = "only a survivor keeps it: " + name_processes(ledger.survivors(at(i)));
-    if (at(i).state == PartyState::waiting) lease.position = ++position;
-    view.leases.push_back(std::move(lease));
-  }
-  for (LeaseView& lease : view.leases)
-    if (at(lease.party).state != PartyState::held) lease.reason = reason_for(view, plan, lease.party);
+  order.insert(order.end(), aside.begin(), aside.end());
+  return order;
+}
 
-  // Devices that only parties speak of: another container's, or simulated ones of another shell's.
+// Devices that only parties speak of: another container's, or simulated ones of another shell's.
+void add_unseen_devices(PoolView& view) {
   for (const Party& party : view.snapshot.parties) {
     for (const Eligible& e : view.snapshot.eligible(party)) {
       const std::string& uuid = view.snapshot.devices[e.device];
@@ -329,6 +304,45 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
       view.devices.push_back(std::move(device));
     }
   }
+}
+
+}  // namespace
+
+Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
+  PoolView view;
+  view.path = pool.path();
+  view.devices = picture.devices;
+  view.complaints = picture.complaints;
+  auto told = ask_everybody(pool, view.snapshot);
+  if (!told) return told.error();
+  view.now_us = wall_us();
+  std::map<PartyKey, Life> lives;
+  view.snapshot.parties = the_living(pool, view.snapshot.parties, *told, lives);
+  view.notes = notes_on(pool, view.snapshot);
+
+  std::vector<LeaseRoot> roots;
+  for (const Party& party : view.snapshot.parties)
+    if (party.state == PartyState::held && !picture.devices.empty())
+      roots.push_back(lease_root(view.snapshot, party, told->at(party).info, told->at(party).uid));
+  LocalProcesses processes;
+  view.uses = occupancy(picture.devices, roots, processes);
+
+  const Plan plan = plan_for_all(view.snapshot);
+  std::map<std::optional<PartyKey>, int> waiting;  // in each line: the top's, and each lease's own
+  for (const int i : reading_order(view.snapshot.parties, plan)) {
+    const Party& party = view.snapshot.parties[static_cast<size_t>(i)];
+    const Told& of = told->at(party);
+    LeaseView lease{i, of.info, of.uid, user_name(of.uid), lives[party], 0, ""};
+    if (lease.life == Life::survived)
+      lease.reason = "only a survivor keeps it: " + name_processes(LocalLedger(pool).survivors(party));
+    if (party.state == PartyState::waiting)
+      lease.position = ++waiting[party.nested ? std::optional(party.parent_key()) : std::nullopt];
+    view.leases.push_back(std::move(lease));
+  }
+  for (LeaseView& lease : view.leases)
+    if (view.snapshot.parties[static_cast<size_t>(lease.party)].state != PartyState::held)
+      lease.reason = reason_for(view, plan, lease.party);
+  add_unseen_devices(view);
   return view;
 }
 

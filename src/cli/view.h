@@ -24,7 +24,7 @@ struct LeaseView {
   uid_t uid = 0;
   std::string user;
   Life life = Life::alive;  // never dead; unknown: its owner hides it, so it may be long dead and still counts
-  int position = 0;         // waiting: 1 is next
+  int position = 0;         // waiting: 1 is next, in the pool's line or that of the lease it is inside of
   std::string reason;       // waiting: why; held: who alone keeps it, if its life is closed
 };
 
@@ -36,7 +36,7 @@ struct PoolView {
   std::vector<Device> devices;          // what the probe saw, then what only parties speak of
   std::vector<DeviceOccupancy> uses;    // who uses them, of those that the probe saw; in the same order
   std::vector<std::string> complaints;  // of drivers that are there and say nothing
-  int dead = 0;
+  std::vector<std::string> notes;       // what everybody should know of this picture, a sentence each
 };
 
 // `picture` is what a probe found; may be empty.

@@ -1,8 +1,8 @@
-// Companion: a process beside `hold` while it waits in line, for what hold cannot do itself.
+// WaitMinder: a process beside `hold` while it waits in line, for what hold cannot do itself.
 //
 // - A hold that is killed prints nothing, and `eval ""` succeeds: the script would go on without a
-//   place. The companion has a copy of stdout and writes what is left to say.
-// - A hold whose process has ended in the meantime waits for nobody. The companion tells it to go.
+//   place. The minder has a copy of stdout and writes what is left to say.
+// - A hold whose process has ended in the meantime waits for nobody. The minder tells it to go.
 // It is forked before anything of the pool is open, and ends with the wait.
 #pragma once
 
@@ -15,14 +15,14 @@
 
 namespace berth {
 
-class Companion {
+class WaitMinder {
  public:
   // `last_words`: goes to stdout should this process end before dismiss(); "" for nothing. When the
   // process behind `pid_fd` ends, this one is sent SIGTERM. Where no process can be made there is none.
-  Companion(int pid_fd, std::string last_words);
-  ~Companion() { dismiss(); }
-  Companion(const Companion&) = delete;
-  Companion& operator=(const Companion&) = delete;
+  WaitMinder(int pid_fd, std::string last_words);
+  ~WaitMinder() { dismiss(); }
+  WaitMinder(const WaitMinder&) = delete;
+  WaitMinder& operator=(const WaitMinder&) = delete;
   // Ends it; when this returns it is gone, and has written nothing.
   void dismiss();
 

@@ -1,4 +1,4 @@
-#include "cli/companion.h"
+#include "cli/wait_minder.h"
 
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -16,7 +16,7 @@
 
 namespace berth {
 
-Companion::Companion(int pid_fd, std::string last_words) {
+WaitMinder::WaitMinder(int pid_fd, std::string last_words) {
   std::array<int, 2> line{};
   if (::pipe2(line.data(), O_CLOEXEC) != 0) return;
   OwnFd theirs(line[0]);
@@ -26,14 +26,14 @@ Companion::Companion(int pid_fd, std::string last_words) {
   if (pid_ == 0) stay(pid_fd, theirs.get(), self, last_words);
 }
 
-void Companion::dismiss() {
+void WaitMinder::dismiss() {
   if (pid_ <= 0) return;
   (void)!::write(line_.get(), "d", 1);
   retry_eintr([&] { return ::waitpid(pid_, nullptr, 0); });
   pid_ = -1;
 }
 
-void Companion::stay(int pid_fd, int parent_end, pid_t parent, const std::string& last_words) {
+void WaitMinder::stay(int pid_fd, int parent_end, pid_t parent, const std::string& last_words) {
   // What ends the parent, from a terminal or for a whole group, must not end us first.
   sigset_t all;
   sigfillset(&all);
