@@ -21,10 +21,10 @@ BERTH = '$(CURDIR)/build/berth'
 .PHONY: all demo test check format-check tidy asan tsan bench soak model install uninstall clean help
 .DEFAULT_GOAL := all
 
-all: ## build build/berth and build/libberth.so (the default)
+all: ## build build/berth, build/libberth.so and the man page (the default)
 	@$(BOOTSTRAP) build
 	@$(MAKE) -s --no-print-directory build/build.ninja
-	@$(call NINJA,build) berth libberth
+	@$(call NINJA,build) berth libberth man
 
 # ninja sees to it that cmake runs again when CMakeLists.txt has changed, but does not know the presets.
 # A build directory that was copied or moved from elsewhere points there, and is started afresh.

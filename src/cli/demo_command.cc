@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/help.h"
 #include "cli/say.h"
 #include "cli/view.h"
 #include "ledger/local_ledger.h"
@@ -194,7 +195,7 @@ int demo_command(const Words& words, const char* /*self_path*/) {
   if (!words.empty()) {
     if (words.front() == "--help" || words.front() == "-h")
       return put(help_text("demo")) ? exit_status::ok : exit_status::unavailable;
-    return fail_usage("demo", "unknown word " + printable(words.front()));
+    return fail_unknown("demo", words.front());
   }
   Show show("/proc/self/exe");
   if (!show.begin()) return exit_status::unavailable;

@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/doctor.h"
 #include "cli/exit_status.h"
+#include "cli/help.h"
 #include "cli/say.h"
 #include "device/probe_run.h"
 #include "ledger/local_pool.h"
@@ -29,7 +30,7 @@ int doctor_command(const Words& words) {
   if (!words.empty()) {
     if (words.front() == "--help" || words.front() == "-h")
       return put(help_text("doctor")) ? exit_status::ok : exit_status::unavailable;
-    return fail_usage("doctor", "unknown word " + printable(words.front()));
+    return fail_unknown("doctor", words.front());
   }
   Findings out;
   const std::string path = default_pool_path(std::getenv("BERTH_POOL"));

@@ -1,121 +1,118 @@
-// The help texts. Each fits a screen of 80 by 24 where it can, and shows examples.
+#include "cli/help.h"
+
+#include <algorithm>
+
+#include "base/text.h"
 #include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/say.h"
 
 namespace berth {
 
-std::string help_text(const std::string& verb) {
-  if (verb.empty()) {
-    return R"help(berth gives every job on this machine its place: GPUs, a share of a GPU's
+namespace {
+
+constexpr size_t brief_column = 25;
+
+std::string indented(std::string_view lines) {
+  std::string out;
+  for (const std::string& line : split(std::string(lines), '\n')) out += "  " + line + "\n";
+  return out;
+}
+
+// Rows without a brief stand side by side: what they are for is in the man page.
+std::string rows(const HelpSection& section) {
+  std::string out;
+  std::string side_by_side;
+  for (const OptionHelp& row : section.options) {
+    if (row.brief.empty()) {
+      side_by_side += (side_by_side.empty() ? "" : ", ") + std::string(row.words);
+      continue;
+    }
+    std::string line = "  " + std::string(row.words);
+    line.append(line.size() + 2 <= brief_column ? brief_column - line.size() : 2, ' ');
+    out += line + std::string(row.brief) + "\n";
+  }
+  return side_by_side.empty() ? out : out + "  " + side_by_side + "\n";
+}
+
+std::string overview() {
+  std::string out = R"help(berth gives every job on this machine its place: GPUs, a share of a GPU's
 memory, CPU slots, RAM, any named quantity. It waits its turn, runs, and the
 place is free the moment its last process is gone.
 
   berth run --gpus 1 --vram 8G --expect 2h -- python train.py
 
-  run       get the place, run a command in it, give it back
-  hold      the same place without a command, for as long as a process lives
-  status    who holds what, who waits, and why
-  set       capacity of named resources:  berth set cpu=12 license=2
-  unset     forget one, or go back to what the machine has
-  release   end a lease of one's own
-  doctor    what is wrong with this pool or machine, and the mend
-  demo      a minute's show on simulated GPUs, in a pool of its own
-
-berth VERB --help tells more; man berth tells all.
+)help";
+  for (const VerbHelp& verb : all_verbs()) {
+    std::string line = "  " + std::string(verb.name);
+    line.append(12 - line.size(), ' ');
+    out += line + std::string(verb.summary) + "\n";
+  }
+  return out + R"help(
+berth VERB --help tells more; man berth tells all; berth --version.
 The pool is $BERTH_POOL, else /run/berth, else /dev/shm/berth.
 )help";
-  }
-  if (verb == "run") {
-    return R"help(berth run [CLAIM] [WAIT] [HOLD] [--] CMD [ARG...]   (after CMD all is CMD's)
-CLAIM, all or nothing (none: --gpus 1)
-  -g, --gpus N         N whole GPUs; shared with --vram SIZE or --compute PCT
-  --only LIST, --exclude LIST, --min-free SIZE, --max-util PCT    which of them
-  --cpu N, --ram SIZE, -r, --resource NAME=N     (see berth set --help)
-WAIT (none: as long as it takes, in turn)
-  --no-wait            exit 75 if it is not free now
-  --timeout DUR        exit 124 after DUR; --on-timeout run: run all the same
-  -p, --priority N     more is sooner; default 0
-  --expect DUR         how long it will take
-  -l, --label TEXT     a name for people
-  --dry-run            only say whether it would start now: exit 0, 75 or 3
-HOLD
-  --limit DUR          TERM after DUR, KILL after --grace DUR (30s) more
-  --until command      the place ends with CMD, not with all that it started
-  --exec               become CMD: no berth process stays
-  --threads N, --nice N, --idle-io, --visible index|uuid
-SIZE: 8G, 512M, 8GB (= 8,000,000,000 bytes); bare: MiB. DUR: 90, 5m, 1h30m.
-Exit: CMD's own; 128+N by signal N; 2 wrong call; 3 can never be met; 4 no GPU
-read; 75 busy; 76 lost; 124 timed out; 125 berth could not; 126, 127 as sh.
-  berth run --cpu 1 -- xz -9 bigfile
-  berth run --vram 8G --label chat --no-wait -- python serve.py
-)help";
-  }
-  if (verb == "hold") {
-    return R"help(berth hold [CLAIM] [WAIT] --for PID [--ttl DUR] [--print WHAT]
-A place without a command, until process PID is gone, DUR has passed, or it is
-released. CLAIM and WAIT as for run. A keeper is left in the background.
+}
 
-      --for PID      whose life counts; $$ is this shell's. Default: the parent
-      --ttl DUR      not longer than that
-      --print WHAT   id (default); the granted GPUs by index or uuid; or env, for
-                     eval: on failure it prints (exit N), so that eval fails too
+// The long one is printed without empty lines, or it would not fit a screen.
+std::string help_of(const VerbHelp& verb) {
+  const bool is_long = verb.sections.size() > 1;
+  const std::string gap = is_long ? "" : "\n";
+  std::string out = "berth " + std::string(verb.usage) + "\n" + std::string(verb.about);
+  for (const HelpSection& section : verb.sections) {
+    if (!section.title.empty()) out += std::string(section.title);
+    if (!section.note.empty()) out += "  (" + std::string(section.note) + ")";
+    out += "\n" + rows(section);
+  }
+  if (!verb.after.empty()) out += gap + std::string(verb.after);
+  return out + gap + indented(verb.examples);
+}
 
-  eval "$(berth hold --for $$ --gpus 1 --print env)" || exit
-  gpu=$(berth hold --for $$ --gpus 1 --print index) || exit
-  berth release        gives it back before the script ends
-)help";
-  }
-  if (verb == "doctor") {
-    return R"help(berth doctor
-Looks at the pool and the machine and says what is wrong, each with the mend.
-Changes nothing. Exit 0 if all is well, 1 if anything is not.
-)help";
-  }
-  if (verb == "status") {
-    return R"help(berth status [--json] [--short]
-The pool: each resource and GPU, who holds what, who waits and why.
-Takes no lock and changes nothing. Any user may ask. Exit 0.
+}  // namespace
 
-  berth status --short
-  berth status --json | jq '.leases[] | select(.state=="held") | .label'
-)help";
-  }
-  if (verb == "set") {
-    return R"help(berth set NAME=AMOUNT...
-Capacity of the pool's named resources; makes those that are new. Waiters that
-now fit start at once; holders keep what they hold. For the pool's owner and
-root; others: exit 77.
+const VerbHelp* find_verb(std::string_view name) {
+  for (const VerbHelp& verb : all_verbs())
+    if (verb.name == name) return &verb;
+  return nullptr;
+}
 
-  berth set cpu=12 license=2
-  berth set ram=96G
-  berth set policy.max_priority=5   lowers any higher --priority (root's not)
-  berth set policy.age=30m          what a point of priority is worth in waiting
-)help";
-  }
-  if (verb == "unset") {
-    return R"help(berth unset NAME...
-Forgets a named resource. cpu and ram go back to what the machine has, a policy
-to its default.
+std::string help_text(const std::string& verb) {
+  if (verb.empty()) return overview();
+  const VerbHelp* found = find_verb(verb);
+  return found == nullptr ? "" : help_of(*found);
+}
 
-  berth unset license
-)help";
+std::vector<std::string> option_words(const OptionHelp& row) {
+  std::vector<std::string> out;
+  for (std::string word : split(std::string(row.words), ' ')) {
+    if (word.back() == ',') word.pop_back();
+    if (word.starts_with("-")) out.push_back(word);
   }
-  if (verb == "release") {
-    return R"help(berth release [ID | --label TEXT]
-Ends a lease of one's own (root: anyone's). Its command runs on, unplaced.
-ID is what status shows, or a unique prefix; without one, the lease that this
-shell runs in. Exit 1: no such lease; 77: not yours.
+  return out;
+}
 
-  berth release k7q2
-  berth release --label chat
-)help";
-  }
-  if (verb == "demo") {
-    return R"help(berth demo
-Shows what berth does, on simulated GPUs, in a pool of its own that it removes
-afterwards. Takes about fifteen seconds and touches nothing else.
-)help";
-  }
-  return "";
+std::vector<std::string> option_words(const VerbHelp& verb) {
+  std::vector<std::string> out{"--help", "-h"};
+  const auto add = [&](const HelpSection& section) {
+    for (const OptionHelp& row : section.options)
+      for (std::string& word : option_words(row)) out.push_back(std::move(word));
+  };
+  for (const HelpSection& section : verb.sections) add(section);
+  if (verb.name != "hold") return out;
+  // CLAIM and WAIT are run's, without what only a command can follow.
+  for (const HelpSection& section : find_verb("run")->sections)
+    if (section.title != "HOLD") add(section);
+  std::erase(out, "--dry-run");
+  std::erase(out, "--on-timeout");
+  return out;
+}
+
+int fail_unknown(const std::string& verb, const std::string& word) {
+  if (!word.starts_with("-")) return fail_usage(verb, "unknown word " + printable(word));
+  const std::string name = word.substr(0, word.find('='));
+  const VerbHelp* found = find_verb(verb);
+  const std::string near = found == nullptr ? "" : nearest(name, option_words(*found));
+  return fail_usage(verb, "unknown option " + printable(name) + (near.empty() ? "" : "; did you mean " + near + "?"));
 }
 
 }  // namespace berth

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/help.h"
 #include "cli/options.h"
 #include "cli/say.h"
 
@@ -56,6 +57,8 @@ int dispatch(int argc, char** argv) {
   const Words rest(argv + 2, argv + argc);
   if (word == "--version") return put("berth " BERTH_VERSION "\n") ? exit_status::ok : exit_status::unavailable;
   if (word == "--help" || word == "-h" || word == "help") {
+    // For the build: the man page's share of the same table.
+    if (!rest.empty() && rest.front() == "--man") return put(man_parts()) ? exit_status::ok : exit_status::unavailable;
     const std::string text = help_text(rest.empty() ? "" : rest.front());
     if (text.empty()) return unknown_verb(rest.front());
     return put(text) ? exit_status::ok : exit_status::unavailable;

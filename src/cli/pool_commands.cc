@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/help.h"
 #include "cli/options.h"
 #include "cli/pool_access.h"
 #include "cli/say.h"
@@ -125,6 +126,7 @@ int set_command(const Words& words) {
   if (words.empty()) return fail_usage("set", "there is nothing to set");
   std::vector<NamedAmount> settings;
   for (const std::string& word : words) {
+    if (word.starts_with("-")) return fail_unknown("set", word);
     auto setting = parse_setting(word, /*zero_allowed=*/true);
     if (!setting) return fail_usage("set", setting.error().message);
     settings.push_back(std::move(*setting));
@@ -139,6 +141,8 @@ int set_command(const Words& words) {
 int unset_command(const Words& words) {
   if (asks_help(words)) return give_help("unset");
   if (words.empty()) return fail_usage("unset", "there is nothing to unset");
+  for (const std::string& word : words)
+    if (word.starts_with("-")) return fail_unknown("unset", word);
   return configure([&](PoolConfig& config) -> Result<> {
     for (const std::string& word : words)
       if (auto forgotten = forget(config, word); !forgotten) return forgotten;
@@ -154,10 +158,10 @@ int release_command(const Words& words) {
     if (word == "--label" || word == "-l" || word == "--name") {
       if (++i == words.size()) return fail_usage("release", word + " needs a value");
       wanted.label = words[i];
-    } else if (word.starts_with("--label=")) {
-      wanted.label = word.substr(8);
+    } else if (word.starts_with("--label=") || word.starts_with("--name=")) {
+      wanted.label = word.substr(word.find('=') + 1);
     } else if (word.starts_with("-")) {
-      return fail_usage("release", "unknown option " + printable(word));
+      return fail_unknown("release", word);
     } else if (!wanted.id_prefix.empty()) {
       return fail_usage("release", "one lease at a time");
     } else {

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/help.h"
 #include "cli/notes.h"
 #include "cli/pool_access.h"
 #include "cli/say.h"
@@ -145,7 +146,7 @@ int status_command(const Words& words) {
     else if (word == "--short")
       brief = true;
     else
-      return fail_usage("status", "unknown word " + printable(word));
+      return fail_unknown("status", word);
   }
   // A driver that hangs is one more thing to report, and no reason to be silent about all else.
   constexpr int64_t patience_us = 3'000'000;

@@ -1,0 +1,159 @@
+// The table itself. Rows of one screen: 80 columns, and 24 lines where that can be.
+#include "cli/help.h"
+
+namespace berth {
+
+namespace {
+
+constexpr OptionHelp claim_options[] = {
+    {"-g, --gpus N", "N whole GPUs; shared ones with the next two",
+     "Alone each of them is exclusive. Without any CLAIM it is --gpus 1."},
+    {"--vram SIZE, --compute PCT", "that much of each, beside others",
+     "SIZE of the memory, PCT of the 100 shares of compute. Without --gpus: of one."},
+    {"--only LIST, --exclude LIST, --min-free SIZE, --max-util PCT", "which of them",
+     "LIST is of indices, UUIDs or unique prefixes of UUIDs, separated by commas; what is free and the load are the "
+     "driver's word. An inherited CUDA_VISIBLE_DEVICES narrows the choice as well."},
+    {"--cpu N, --ram SIZE, -r, --resource NAME=AMOUNT", "repeatable",
+     "CPU slots, memory, and any named resource of the pool (berth set)."},
+};
+
+constexpr OptionHelp wait_options[] = {
+    {"--no-wait", "exit 75 if it is not free now",
+     "On stderr there is one JSON line then: {\"error\":\"busy\",\"holders\":[...],\"eta_s\":null}"},
+    {"--timeout DUR", "exit 124 if its turn has not come after DUR", ""},
+    {"-p, --priority N", "more is sooner; default 0",
+     "Values above the pool's policy.max_priority (10) are lowered to it, root's are not. One point outweighs "
+     "policy.age (an hour) of waiting."},
+    {"--expect DUR", "how long it will take", ""},
+    {"-l, --label TEXT, --name TEXT", "a name for people", ""},
+};
+
+// Those of WAIT that only a command can follow.
+constexpr OptionHelp run_wait_options[] = {
+    wait_options[0],
+    wait_options[1],
+    {"--on-timeout run", "after --timeout, run all the same",
+     "Without a place, but with the same thread caps and politeness. --on-timeout fail is the default."},
+    wait_options[2],
+    wait_options[3],
+    wait_options[4],
+    {"--dry-run", "say whether it would start now: exit 0, 75 or 3",
+     "Where, or why not. It does not run and does not stand in line."},
+};
+
+constexpr OptionHelp run_hold_options[] = {
+    {"--limit DUR, --grace DUR", "TERM after DUR, KILL after the grace (30s) more", ""},
+    {"--until tree|command", "what ends the place: all that CMD started, or CMD",
+     "tree is the default: berth exits with CMD and says who stays, and the place stays taken until the last of them "
+     "is gone."},
+    {"--exec", "", "Become CMD: no berth process stays. Not with --limit or --until command."},
+    {"--threads N", "", "Sets OMP_NUM_THREADS and the like for CMD; --cpu N implies it."},
+    {"--nice N, --idle-io", "", "Politeness towards others."},
+    {"--visible index|uuid", "",
+     "How CUDA_VISIBLE_DEVICES names the cards. Indices, the default, are read by every program."},
+};
+
+constexpr HelpSection run_sections[] = {
+    {"CLAIM", "all or nothing; none: --gpus 1", claim_options},
+    {"WAIT", "none: as long as it takes, in turn", run_wait_options},
+    {"HOLD", "", run_hold_options},
+};
+
+constexpr OptionHelp hold_options[] = {
+    {"--for PID", "whose life counts: $$ is this shell; default: the parent",
+     "In $(...) too $$ is the shell itself, and that is what is wanted; $BASHPID is not. The parent may be a subshell "
+     "that ends at once, so there is a warning where stdout is a pipe."},
+    {"--ttl DUR", "not longer than that", ""},
+    {"--print WHAT", "id (default), index, uuid: of the GPUs; env: for eval",
+     "env prints what a shell's eval takes; where there is no place it prints (exit N), so that eval fails as well, "
+     "even if the hold is killed while it waits. Leave 2>&1 away there: eval would run the messages."},
+    {"--visible index|uuid", "", "As for run."},
+};
+constexpr HelpSection hold_sections[] = {{"", "", hold_options}};
+
+constexpr OptionHelp status_options[] = {
+    {"--json", "for programs", "One line, {\"version\":1,...}, which only ever grows."},
+    {"--short", "one line", ""},
+};
+constexpr HelpSection status_sections[] = {{"", "", status_options}};
+
+constexpr OptionHelp release_options[] = {
+    {"-l, --label TEXT, --name TEXT", "all leases of one's own with that label", ""},
+};
+constexpr HelpSection release_sections[] = {{"", "", release_options}};
+
+constexpr VerbHelp table[] = {
+    {"run", "get the place, run a command in it, give it back",
+     "run [CLAIM] [WAIT] [HOLD] [--] CMD [ARG...]   (after CMD all is CMD's)", "", run_sections,
+     "SIZE: 8G, 512M, 8GB (= 8,000,000,000 bytes); bare: MiB. DUR: 90, 5m, 1h30m.\n"
+     "Exit: CMD's own; 128+N by signal N; 2 wrong call; 3 can never be met; 4 no GPU\n"
+     "read; 75 busy; 76 lost; 124 timed out; 125 berth could not; 126, 127 as sh.\n",
+     "berth run --cpu 1 -- xz -9 bigfile\n"
+     "berth run --vram 8G --label chat --no-wait -- python serve.py\n"},
+    {"hold", "the same place without a command, for as long as a process lives",
+     "hold [CLAIM] [WAIT] --for PID [--ttl DUR] [--print WHAT]",
+     "A place without a command, until process PID is gone, DUR has passed, or it is\n"
+     "released. CLAIM and WAIT as for run, without --dry-run and --on-timeout. A\n"
+     "keeper is left in the background; it has none of the caller's descriptors.\n",
+     hold_sections, "Not local gpu=$(...) or export gpu=$(...) on one line: that loses the failure.\n",
+     "eval \"$(berth hold --for $$ --gpus 1 --print env)\" || exit\n"
+     "gpu=$(berth hold --for $$ --gpus 1 --print index) || exit\n"
+     "berth release        gives it back before the script ends, after eval\n"},
+    {"status", "who holds what, who waits, and why", "status [--json] [--short]",
+     "The pool: each resource and GPU, who holds what, who waits and why. Takes no\n"
+     "lock and changes nothing. Any user may ask. Exit 0.\n",
+     status_sections, "",
+     "berth status --short\n"
+     "berth status --json | jq '.leases[] | select(.state==\"held\") | .label'\n"},
+    {"set",
+     "capacity of named resources:  berth set cpu=12 license=2",
+     "set NAME=AMOUNT...",
+     "Capacity of the pool's named resources; makes those that are new. Waiters that\n"
+     "now fit start at once; holders keep what they hold. For the pool's owner and\n"
+     "root; others: exit 77. policy.max_priority lowers any higher --priority (root's\n"
+     "not); policy.age is what a point of priority is worth in waiting.\n",
+     {},
+     "",
+     "berth set cpu=12 license=2\n"
+     "berth set ram=96G\n"
+     "berth set policy.max_priority=5 policy.age=30m\n"},
+    {"unset",
+     "forget one, or go back to what the machine has",
+     "unset NAME...",
+     "Forgets a named resource. cpu and ram go back to what the machine has, a policy\n"
+     "to its default.\n",
+     {},
+     "",
+     "berth unset license\n"},
+    {"release", "end a lease of one's own", "release [ID | --label TEXT]",
+     "Ends a lease of one's own (root: anyone's). Its command runs on, unplaced.\n"
+     "ID is what status shows, or a unique prefix; without one, the lease that this\n"
+     "shell is in, by run or by eval of hold. Exit 1: no such lease; 77: not yours.\n",
+     release_sections, "",
+     "berth release k7q2\n"
+     "berth release --label chat\n"},
+    {"doctor",
+     "what is wrong with this pool or machine, and the mend",
+     "doctor",
+     "Looks at the pool and the machine and says what is wrong, whose it is, and the\n"
+     "mend: a command where there is one, after # if it takes root or another user.\n"
+     "Changes nothing. Exit 0 if all is well, 1 if anything is not.\n",
+     {},
+     "",
+     "berth doctor\n"
+     "BERTH_POOL=/dev/shm/other berth doctor\n"},
+    {"demo",
+     "a minute's show on simulated GPUs, in a pool of its own",
+     "demo",
+     "Shows what berth does, on simulated GPUs, in a pool of its own that it removes\n"
+     "afterwards. Takes about fifteen seconds and touches nothing else.\n",
+     {},
+     "",
+     "berth demo\n"},
+};
+
+}  // namespace
+
+std::span<const VerbHelp> all_verbs() { return table; }
+
+}  // namespace berth
