@@ -19,7 +19,7 @@ namespace {
 void look_at_devices(Findings& out) {
   const auto devices = probe_devices(std::getenv("BERTH_SIM_GPUS"), sysfs_root());
   if (!devices) return out.wrong(devices.error().message, {by_command("unset BERTH_SIM_GPUS", ::geteuid())});
-  if (devices->devices.empty()) return out.note("no GPU is seen from here (this version knows simulated ones only)");
+  if (devices->devices.empty()) return out.note("no GPU is seen from here");
   for (const Device& d : devices->devices)
     out.note("GPU " + std::to_string(d.index) + ": " + d.name + ", " + show_size(d.vram_total_bytes) + ", " + d.uuid);
 }

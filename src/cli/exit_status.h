@@ -1,4 +1,4 @@
-// The exit statuses of berth, one place for all verbs. A contract: docs/berth.1 lists them.
+// The exit statuses of berth, one place for all verbs. A contract: berth(1) lists them.
 #pragma once
 
 #include "base/result.h"

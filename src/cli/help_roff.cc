@@ -1,6 +1,4 @@
 // The table as parts of a man page. Knows as much of roff as that takes.
-#include <set>
-
 #include "base/text.h"
 #include "cli/help.h"
 
@@ -113,7 +111,7 @@ std::string man_parts() {
     if (verb.about.empty()) {
       for (const HelpSection& section : verb.sections) {
         out += "@@ " + std::string(section.title) + "\n";
-        if (!section.note.empty()) out += sentences(std::string(section.note) + ".");
+        if (!section.note.empty()) out += sentences("In short: " + std::string(section.note) + ".");
         out += rows(section);
       }
       continue;

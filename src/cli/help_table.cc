@@ -60,7 +60,7 @@ constexpr HelpSection run_sections[] = {
 };
 
 constexpr OptionHelp hold_options[] = {
-    {"--for PID", "whose life counts: $$ is this shell; default: the parent",
+    {"--for PID", "whose life counts: $$ is this shell; else the parent",
      "In $(...) too $$ is the shell itself, and that is what is wanted; $BASHPID is not. The parent may be a subshell "
      "that ends at once, so there is a warning where stdout is a pipe."},
     {"--ttl DUR", "not longer than that", ""},

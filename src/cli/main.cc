@@ -33,8 +33,13 @@ constexpr std::array<Verb, 7> verbs{{{"run", run_command},
                                      {"release", release_command}}};
 
 int unknown_verb(const std::string& word) {
-  std::vector<std::string> known{"demo", "help"};
-  for (const Verb& v : verbs) known.emplace_back(v.name);
+  if (word.starts_with("-")) {
+    say("there is no verb before " + printable(word) +
+        "; a command is run by berth run (berth --help lists the verbs)");
+    return exit_status::usage;
+  }
+  std::vector<std::string> known{"help"};
+  for (const VerbHelp& verb : all_verbs()) known.emplace_back(verb.name);
   const std::string near = nearest(word, known);
   say("unknown verb " + printable(word) + (near.empty() ? "" : "; did you mean " + near + "?") +
       " (berth --help lists them)");

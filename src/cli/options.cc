@@ -271,21 +271,14 @@ class RunReader {
   bool only_given_ = false;
 };
 
-std::vector<std::string> option_names() {
-  std::vector<std::string> names;
-  for (const option& o : place_options)
-    if (o.name != nullptr) names.push_back(std::string("--") + o.name);
-  return names;
-}
-
-Error explain_bad_option(int code, const std::string& word) {
+Error explain_bad_option(int code, const std::string& word, PlaceVerb verb) {
   const std::string name = word.substr(0, word.find('='));
   if (code == ':') return usage("option " + printable(name) + " needs a value");
   if (word.starts_with("--") && name != word) {
-    for (const std::string& known : option_names())
+    for (const std::string& known : place_option_words(verb))
       if (known == name) return usage("option " + name + " takes no value");
   }
-  const std::string near = nearest(name, option_names());
+  const std::string near = nearest(name, place_option_words(verb));
   return usage("unknown option " + printable(name) + (near.empty() ? "" : "; did you mean " + near + "?"));
 }
 
@@ -306,7 +299,7 @@ Result<RunOptions> parse_place(const std::vector<std::string>& words, PlaceVerb 
     const int code = getopt_long(argc, argv.data(), "+:g:r:p:l:h", place_options.data(), nullptr);
     if (code == -1) break;
     const std::string word = copy[static_cast<size_t>(std::min(at, argc - 1))];
-    if (code == '?' || code == ':') return explain_bad_option(code, word);
+    if (code == '?' || code == ':') return explain_bad_option(code, word, verb);
     if (const auto belongs = only_for(code); belongs && *belongs != verb)
       return usage(printable(word) + " is an option of " + (verb == PlaceVerb::run ? "hold" : "run"));
     if (auto took = reader.take(code, optarg == nullptr ? "" : optarg); !took) return took.error();
@@ -318,6 +311,16 @@ Result<RunOptions> parse_place(const std::vector<std::string>& words, PlaceVerb 
 }
 
 }  // namespace
+
+std::vector<std::string> place_option_words(PlaceVerb verb) {
+  std::vector<std::string> words;
+  for (const option& o : place_options) {
+    if (o.name == nullptr || only_for(o.val).value_or(verb) != verb) continue;
+    words.push_back(std::string("--") + o.name);
+    if (o.val < opt_vram) words.push_back({'-', static_cast<char>(o.val)});
+  }
+  return words;
+}
 
 Result<RunOptions> parse_run(const std::vector<std::string>& words) {
   auto out = parse_place(words, PlaceVerb::run);
@@ -359,24 +362,36 @@ Result<NamedAmount> parse_setting(const std::string& word, bool zero_allowed) {
   return out;
 }
 
-std::string nearest(const std::string& word, const std::vector<std::string>& known) {
-  std::string best;
-  size_t best_distance = 3;  // further than two slips is no slip
-  for (const std::string& candidate : known) {
-    std::vector<size_t> row(candidate.size() + 1);
-    for (size_t j = 0; j < row.size(); ++j) row[j] = j;
-    for (size_t i = 1; i <= word.size(); ++i) {
-      size_t diagonal = std::exchange(row[0], i);
-      for (size_t j = 1; j < row.size(); ++j) {
-        const size_t change = diagonal + (word[i - 1] == candidate[j - 1] ? 0 : 1);
-        diagonal = row[j];
-        row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
+namespace {
+
+// Slips between two words: a letter too many, one too few, another one, or two that changed places.
+size_t slips(const std::string& a, const std::string& b) {
+  std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i) {
+    for (size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        d[i][j] = i + j;
+        continue;
       }
+      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
-    if (row.back() < best_distance) {
-      best_distance = row.back();
-      best = candidate;
-    }
+  }
+  return d[a.size()][b.size()];
+}
+
+}  // namespace
+
+std::string nearest(const std::string& word, const std::vector<std::string>& known) {
+  constexpr size_t longest = 64;  // nothing that is known is half as long
+  std::string best;
+  size_t best_slips = 3;  // further than two slips is no slip
+  for (const std::string& candidate : known) {
+    const size_t found = word.size() > longest ? best_slips : slips(word, candidate);
+    if (found >= best_slips) continue;
+    best_slips = found;
+    best = candidate;
   }
   return best;
 }

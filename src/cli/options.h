@@ -50,6 +50,10 @@ enum class PlaceVerb { run, hold };
 // The same for `hold`, which has no command.
 [[nodiscard]] Result<RunOptions> parse_hold(const std::vector<std::string>& words);
 
+// What the two of them take: "--gpus", "-g" and so on. For "did you mean", and for the test that holds
+// the help against it.
+[[nodiscard]] std::vector<std::string> place_option_words(PlaceVerb verb);
+
 // "cpu=12" as `berth set` takes it: ram as a SIZE, policy.age as a DUR, all else a count.
 [[nodiscard]] Result<NamedAmount> parse_setting(const std::string& word, bool zero_allowed);
 

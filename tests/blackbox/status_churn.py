@@ -223,7 +223,8 @@ def test_it_takes_no_lock():
         with open(trace, encoding="utf-8", errors="replace") as f:
             calls = f.read().splitlines()
         locks = [c for c in calls if "flock(" in c or "F_SETLK" in c or "F_OFD_SETLK" in c]
-        writes = [c for c in calls if any(word in c for word in ("unlink", "symlinkat", "mkdir", "mknod", "rename", "O_CREAT", "O_RDWR"))]
+        writes = [c for c in calls if any(word in c for word in ("unlink", "symlinkat", "mkdir", "mknod", "rename", "O_CREAT", "O_RDWR"))
+                  and '"/dev/null"' not in c]
         check(not locks and not writes, f"it locks or changes: {locks + writes}")
     return ""
 
