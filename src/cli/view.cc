@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "cli/notes.h"
 #include "cli/survivors.h"
+#include "cli/table.h"
 #include "engine/driver_admission.h"
 #include "engine/lease_roots.h"
 #include "ledger/local_ledger.h"
@@ -143,7 +144,7 @@ std::string lease_name(const PoolView& view, const LeaseView& lease) {
   std::string name = lease.info.label;
   if (name.empty()) name = lease.info.command.substr(0, lease.info.command.find(' '));
   if (name.empty()) name = view.snapshot.parties[static_cast<size_t>(lease.party)].id.view();
-  return name + " (" + lease.user + ")";
+  return shortened(name, 32) + " (" + lease.user + ")";
 }
 
 std::vector<std::string> users_who_hide(const PoolView& view) {
