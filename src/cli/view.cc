@@ -343,6 +343,11 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
   for (LeaseView& lease : view.leases)
     if (view.snapshot.parties[static_cast<size_t>(lease.party)].state != PartyState::held)
       lease.reason = reason_for(view, plan, lease.party);
+  for (const std::string& user : users_who_hide(view)) {
+    const auto told_already = [&](const std::string& note) { return note.starts_with(user + " has closed "); };
+    if (std::none_of(view.notes.begin(), view.notes.end(), told_already))
+      view.notes.push_back(user + " hides whether some jobs of his live, so they count as alive: berth doctor");
+  }
   add_unseen_devices(view);
   return view;
 }

@@ -269,6 +269,8 @@ def test_closed_directories():
             if mode == "700":
                 for uid in (0, ANNE, BERT):
                     check("note: 1001 has closed u1001" in world.must("berth status", uid, BERTH_POOL=SHARED), f"status as {uid}")
+            else:
+                check("note: 1001 hides" in world.must("berth status", BERT, BERTH_POOL=SHARED), "status of a hidden life")
             for uid in (0, BERT, ANNE):
                 world.must(f"chmod {mode} {closed}", ANNE)
                 _, ran, _ = world.mended(fragment, uid, BERTH_POOL=SHARED)
