@@ -128,7 +128,7 @@ std::string full_table(const PoolView& view, const std::vector<Row>& rows) {
     table.add({std::string(depth * 2, ' ') + std::string(party.id.view()), state, times.since, times.left, lease->user,
                std::to_string(lease->info.pid), claim_text(view, party),
                lease->info.label.empty() ? "-" : shortened(lease->info.label, 24), shortened(lease->info.command, 40),
-               held ? inside_of(party) : lease->reason});
+               lease->reason.empty() ? inside_of(party) : lease->reason});
   }
   return table.text();
 }
@@ -146,7 +146,7 @@ std::string brief_table(const PoolView& view, const std::vector<Row>& rows, size
                                                     : "stopped";
     const std::string& what = lease->info.label.empty() ? lease->info.command : lease->info.label;
     table.add({std::string(depth * 2, ' ') + std::string(party.id.view().substr(0, length)), state, times.since,
-               times.left, lease->user, claim_text(view, party), shortened(what, 32), held ? "" : lease->reason});
+               times.left, lease->user, claim_text(view, party), shortened(what, 32), lease->reason});
   }
   return table.text(width, brief_squeezes);
 }
