@@ -12,6 +12,7 @@ namespace berth {
 namespace {
 
 constexpr size_t brief_column = 25;
+constexpr size_t screen_columns = 79;
 
 std::string indented(std::string_view lines) {
   std::string out;
@@ -22,17 +23,23 @@ std::string indented(std::string_view lines) {
 // Rows without a brief stand side by side: what they are for is in the man page.
 std::string rows(const HelpSection& section) {
   std::string out;
-  std::string side_by_side;
+  std::vector<std::string> beside;
   for (const OptionHelp& row : section.options) {
+    std::string line = "  " + std::string(row.words);
     if (row.brief.empty()) {
-      side_by_side += (side_by_side.empty() ? "" : ", ") + std::string(row.words);
+      const bool fits = !beside.empty() && beside.back().size() + line.size() + 1 <= screen_columns;
+      if (!beside.empty()) beside.back() += ",";
+      if (fits)
+        beside.back() += line.substr(1);
+      else
+        beside.push_back(line);
       continue;
     }
-    std::string line = "  " + std::string(row.words);
     line.append(line.size() + 2 <= brief_column ? brief_column - line.size() : 2, ' ');
     out += line + std::string(row.brief) + "\n";
   }
-  return side_by_side.empty() ? out : out + "  " + side_by_side + "\n";
+  for (const std::string& line : beside) out += line + "\n";
+  return out;
 }
 
 std::string overview() {

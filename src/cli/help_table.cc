@@ -46,7 +46,10 @@ constexpr OptionHelp run_hold_options[] = {
     {"--until tree|command", "what ends the place: all that CMD started, or CMD",
      "tree is the default: berth exits with CMD and says who stays, and the place stays taken until the last of them "
      "is gone."},
-    {"--exec", "", "Become CMD: no berth process stays. Not with --limit or --until command."},
+    {"--exec", "", "Become CMD: no berth process stays. Not with --limit, --until command or --over-use term."},
+    {"--over-use warn|term", "",
+     "What becomes of CMD when it uses more of a GPU's memory than it claimed: a word on stderr (the default), or "
+     "SIGTERM besides."},
     {"--threads N", "", "Sets OMP_NUM_THREADS and the like for CMD; --cpu N implies it."},
     {"--nice N, --idle-io", "", "Politeness towards others."},
     {"--visible index|uuid", "",
