@@ -348,8 +348,9 @@ void LocalLedger::note_processes(const std::vector<pid_t>& pids) {
   const std::string name = fifo_name(id_, ".c");
   if (::symlinkat(text.c_str(), own_dir_.get(), name.c_str()) != 0 && errno == EEXIST) {
     const std::string draft = fifo_name(id_, ".d");
-    if (::symlinkat(text.c_str(), own_dir_.get(), draft.c_str()) == 0)
-      ::renameat(own_dir_.get(), draft.c_str(), own_dir_.get(), name.c_str());
+    if (::symlinkat(text.c_str(), own_dir_.get(), draft.c_str()) == 0 &&
+        ::renameat(own_dir_.get(), draft.c_str(), own_dir_.get(), name.c_str()) != 0)
+      ::unlinkat(own_dir_.get(), draft.c_str(), 0);
   }
   noted_ = true;
 }

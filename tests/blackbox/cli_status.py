@@ -465,7 +465,7 @@ def test_signals_while_waiting():
             kill(waiter.pid, sig)
             status = wait_exit(waiter, 5, pool)
             check(status == -sig, f"{sig.name}: ended with {status}: {pool.err(waiter)!r}")
-            check(len(pool.leftovers()) == 3, f"{sig.name}: left behind: {pool.leftovers()}")
+            check(len([e for e in pool.leftovers() if not e.endswith(".c")]) == 3, f"{sig.name}: left behind: {pool.leftovers()}")
         end_holder(holder)
 
 
