@@ -10,6 +10,7 @@ using Words = std::vector<std::string>;
 
 int run_command(const Words& words);
 int hold_command(const Words& words);
+int adopt_command(const Words& words);
 int doctor_command(const Words& words);
 int status_command(const Words& words);
 int set_command(const Words& words);

@@ -85,6 +85,19 @@ constexpr OptionHelp release_options[] = {
 };
 constexpr HelpSection release_sections[] = {{"", "", release_options}};
 
+constexpr OptionHelp adopt_options[] = {
+    {"--expect DUR", "how much longer it will take", ""},
+    {"-l, --label TEXT, --name TEXT", "a name for people", ""},
+};
+constexpr OptionHelp adopt_claim_options[] = {
+    {"-g, --gpus N", "N whole GPUs; shared ones with the next two", ""},
+    {"--vram SIZE, --compute PCT", "that much of each", ""},
+    {"--only LIST, --exclude LIST", "which of them", ""},
+    {"--cpu N, --ram SIZE, -r, --resource NAME=AMOUNT", "repeatable", ""},
+};
+constexpr HelpSection adopt_sections[] = {{"CLAIM", "none: what the driver says", adopt_claim_options},
+                                          {"", "", adopt_options}};
+
 constexpr VerbHelp table[] = {
     {"run", "get the place, run a command in it, give it back",
      "run [CLAIM] [WAIT] [HOLD] [--] CMD [ARG...]   (after CMD all is CMD's)", "", run_sections,
@@ -135,6 +148,16 @@ constexpr VerbHelp table[] = {
      release_sections, "",
      "berth release k7q2\n"
      "berth release --label chat\n"},
+    {"adopt", "book what a running process uses already", "adopt PID [CLAIM]",
+     "Books what an already running process of one's own uses, for as long as it\n"
+     "lives. It never waits: what does not fit is shown as over-committed. Without a\n"
+     "CLAIM it is what the driver says that it uses; without the driver's word, say\n"
+     "which GPU with --only. Prints the lease's ID. Exit 2: no such process; 77: not\n"
+     "yours.\n",
+     adopt_sections, "",
+     "berth adopt 4242\n"
+     "berth adopt $(pgrep -o ollama) --vram 14G --label ollama\n"
+     "berth adopt 4242 --cpu 4 --ram 8G\n"},
     {"doctor",
      "what is wrong with this pool or machine, and the mend",
      "doctor",

@@ -24,8 +24,9 @@ struct Verb {
   int (*run)(const Words&);
 };
 
-constexpr std::array<Verb, 7> verbs{{{"run", run_command},
+constexpr std::array<Verb, 8> verbs{{{"run", run_command},
                                      {"hold", hold_command},
+                                     {"adopt", adopt_command},
                                      {"doctor", doctor_command},
                                      {"status", status_command},
                                      {"set", set_command},

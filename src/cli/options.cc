@@ -47,7 +47,7 @@ enum Option : int {
   opt_print,
 };
 
-// What both verbs understand; see only_for() for what one of them alone does.
+// What these verbs understand; see is_option_of() for what one of them does not.
 constexpr std::array<option, 32> place_options{{
     {"gpus", required_argument, nullptr, opt_gpus},
     {"vram", required_argument, nullptr, opt_vram},
@@ -106,12 +106,17 @@ Result<int64_t> duration_of(const std::string& option, const std::string& text) 
   return usage(option + " " + printable(text) + " is not a duration like 90s, 5m or 1h30m");
 }
 
-// The verb that a word belongs to alone; nullopt: to both.
-std::optional<PlaceVerb> only_for(int code) {
+bool is_option_of(PlaceVerb verb, int code) {
   switch (code) {
     case opt_for:
     case opt_ttl:
-    case opt_print: return PlaceVerb::hold;
+    case opt_print: return verb == PlaceVerb::hold;
+    case opt_visible:
+    case opt_min_free:
+    case opt_max_util:
+    case opt_no_wait:
+    case opt_timeout:
+    case opt_priority: return verb != PlaceVerb::adopt;
     case opt_dry_run:
     case opt_on_timeout:
     case opt_over_use:
@@ -121,8 +126,8 @@ std::optional<PlaceVerb> only_for(int code) {
     case opt_until:
     case opt_exec:
     case opt_nice:
-    case opt_idle_io: return PlaceVerb::run;
-    default: return std::nullopt;
+    case opt_idle_io: return verb == PlaceVerb::run;
+    default: return true;
   }
 }
 
@@ -178,6 +183,8 @@ class RunReader {
 
   Result<RunOptions> finish() {
     GpuClaim& gpu = out_.claim.gpu;
+    out_.gpus_given = gpus_ != 0;
+    out_.claim_given = gpus_ != 0 || vram_ != 0 || compute_ != 0 || !out_.claim.counters.empty();
     const bool shared = vram_ != 0 || compute_ != 0;
     gpu.count = static_cast<int>(gpus_);
     if (gpus_ == 0 && (shared || out_.claim.counters.empty())) gpu.count = 1;
@@ -300,8 +307,8 @@ Result<RunOptions> parse_place(const std::vector<std::string>& words, PlaceVerb 
     if (code == -1) break;
     const std::string word = copy[static_cast<size_t>(std::min(at, argc - 1))];
     if (code == '?' || code == ':') return explain_bad_option(code, word, verb);
-    if (const auto belongs = only_for(code); belongs && *belongs != verb)
-      return usage(printable(word) + " is an option of " + (verb == PlaceVerb::run ? "hold" : "run"));
+    if (!is_option_of(verb, code))
+      return usage(printable(word) + " is an option of " + (is_option_of(PlaceVerb::run, code) ? "run" : "hold"));
     if (auto took = reader.take(code, optarg == nullptr ? "" : optarg); !took) return took.error();
   }
   auto out = reader.finish();
@@ -315,7 +322,7 @@ Result<RunOptions> parse_place(const std::vector<std::string>& words, PlaceVerb 
 std::vector<std::string> place_option_words(PlaceVerb verb) {
   std::vector<std::string> words;
   for (const option& o : place_options) {
-    if (o.name == nullptr || only_for(o.val).value_or(verb) != verb) continue;
+    if (o.name == nullptr || !is_option_of(verb, o.val)) continue;
     words.push_back(std::string("--") + o.name);
     if (o.val < opt_vram) words.push_back({'-', static_cast<char>(o.val)});
   }
@@ -332,6 +339,28 @@ Result<RunOptions> parse_hold(const std::vector<std::string>& words) {
   auto out = parse_place(words, PlaceVerb::hold);
   if (out.ok() && !out->command.empty())
     return usage("hold runs nothing, so " + printable(out->command.front()) + " is one word too many; berth run does");
+  return out;
+}
+
+Result<RunOptions> parse_adopt(const std::vector<std::string>& words) {
+  std::vector<std::string> rest = words;
+  std::string pid;
+  if (!rest.empty() && !rest.front().starts_with("-")) {
+    pid = rest.front();
+    rest.erase(rest.begin());
+  }
+  auto out = parse_place(rest, PlaceVerb::adopt);
+  if (!out.ok() || out->help) return out;
+  std::vector<std::string> left = std::exchange(out->command, {});
+  if (pid.empty() && !left.empty()) {
+    pid = left.front();
+    left.erase(left.begin());
+  }
+  if (pid.empty()) return usage("which process? berth adopt PID [CLAIM]");
+  if (!left.empty()) return usage(printable(left.front()) + " is one word too many; berth adopt PID [CLAIM]");
+  const auto number = parse_count(pid);
+  if (!number || *number == 0 || *number > INT32_MAX) return usage(printable(pid) + " is not the id of a process");
+  out->for_pid = *number;
   return out;
 }
 

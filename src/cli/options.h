@@ -13,7 +13,9 @@ namespace berth {
 
 struct RunOptions {
   bool help = false;
-  Claim claim;  // without eligible devices: those need a probe
+  Claim claim;               // without eligible devices: those need a probe
+  bool claim_given = false;  // anything of CLAIM was said; without it `claim` is one GPU
+  bool gpus_given = false;   // --gpus was said
   std::vector<std::string> only;
   std::vector<std::string> exclude;
   int64_t min_free_bytes = 0;
@@ -42,7 +44,7 @@ struct RunOptions {
   std::optional<int64_t> ttl_ms;
 };
 
-enum class PlaceVerb { run, hold };
+enum class PlaceVerb { run, hold, adopt };
 
 // Reads `words` (without "berth" and "run"). Options end at the first word that is none, or at the
 // first "--", which is dropped; everything after that is the command's, to the byte.
@@ -50,7 +52,10 @@ enum class PlaceVerb { run, hold };
 // The same for `hold`, which has no command.
 [[nodiscard]] Result<RunOptions> parse_hold(const std::vector<std::string>& words);
 
-// What the two of them take: "--gpus", "-g" and so on. For "did you mean", and for the test that holds
+// The same for `adopt`: the process before or behind the options, as `for_pid`.
+[[nodiscard]] Result<RunOptions> parse_adopt(const std::vector<std::string>& words);
+
+// What they take: "--gpus", "-g" and so on. For "did you mean", and for the test that holds
 // the help against it.
 [[nodiscard]] std::vector<std::string> place_option_words(PlaceVerb verb);
 

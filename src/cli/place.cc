@@ -355,6 +355,17 @@ std::optional<int> Place::take(const PartyInfo& info, bool& gave_up) {
   return std::nullopt;
 }
 
+std::optional<int> Place::adopt(const PartyInfo& info, std::vector<DeviceRef> devices) {
+  auto seat = std::make_unique<Seat>(*pool_, signals_->fd());
+  Part part{options_.claim, std::nullopt};
+  part.claim.eligible = std::move(devices);
+  auto adopted = seat->engine.adopt(request_for(part, info));
+  if (!adopted) return fail(adopted.error());
+  seat->acquired = std::move(*adopted);
+  seats_.push_back(std::move(seat));
+  return std::nullopt;
+}
+
 void Place::release_all() {
   for (const auto& seat : seats_) {
     seat->life.reset();

@@ -44,6 +44,12 @@ class Place {
   // Waits for all of it. A value is the exit status of a failure, said; nothing is held then.
   // `gave_up` is set where that was a --timeout, of which nothing is said yet.
   [[nodiscard]] std::optional<int> take(const PartyInfo& info, bool& gave_up);
+  // Books these devices and the counters of the claim, free or not; it never waits. A value is the exit
+  // status of a failure, said. Requires prepare().
+  [[nodiscard]] std::optional<int> adopt(const PartyInfo& info, std::vector<DeviceRef> devices);
+  [[nodiscard]] const Picture& picture() const { return picture_; }
+  [[nodiscard]] const std::vector<DeviceRef>& eligible() const { return eligible_; }
+  void set_gpu_claim(const GpuClaim& gpu) { options_.claim.gpu = gpu; }
   // Says what take() would come to now: exit status 0, 75 or 3.
   [[nodiscard]] int tell_preview(const PartyInfo& info);
 

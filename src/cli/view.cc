@@ -288,6 +288,23 @@ std::vector<int> reading_order(const std::vector<Party>& parties, const Plan& pl
   return order;
 }
 
+// More than there is can be held only by what was adopted, or after a capacity was lowered.
+void note_overcommitment(PoolView& view) {
+  for (size_t i = 0; i < view.snapshot.resources.size(); ++i) {
+    const Resource& r = view.snapshot.resources[i];
+    const int64_t held = held_amount(view.snapshot, i);
+    if (held > r.capacity)
+      view.notes.push_back("over-committed: " + describe_amount(r.name, held) + " held of " +
+                           describe_amount(r.name, r.capacity));
+  }
+  for (const Device& d : view.devices) {
+    const int64_t held = held_vram_bytes(view.snapshot, d);
+    if (d.vram_total_bytes > 0 && held > d.vram_total_bytes)
+      view.notes.push_back(device_name(d) + " is over-committed: " + show_size(held) + " held of " +
+                           show_size(d.vram_total_bytes));
+  }
+}
+
 // Devices that only parties speak of: another container's, or simulated ones of another shell's.
 void add_unseen_devices(PoolView& view) {
   for (const Party& party : view.snapshot.parties) {
@@ -349,6 +366,7 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
       view.notes.push_back(user + " hides whether some jobs of his live, so they count as alive: berth doctor");
   }
   add_unseen_devices(view);
+  note_overcommitment(view);
   return view;
 }
 

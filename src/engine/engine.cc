@@ -500,6 +500,33 @@ void Engine::begin(const Request& request) {
   record_.info = request.info;
 }
 
+Result<Acquired> Engine::adopt(const Request& request) {
+  begin(request);
+  const auto locked = ledger_.lock(-1);
+  if (!locked) return locked.error();
+  if (*locked != LockOutcome::locked) return Error{ErrorKind::unavailable, 0, "interrupted"};
+  const Unlock unlock(ledger_);
+  auto all = read_config_first();
+  if (!all) return all.error();
+  Look look;
+  look.snapshot = top_level(*all);
+  if (auto found = find_self(look); !found) return found.error();
+  // It takes from everybody, so everybody looks again: it is rare.
+  for (const Party& party : look.snapshot.parties)
+    if (party.state == PartyState::waiting && party != own_key()) (void)ledger_.ring(party);
+  record_.state = PartyState::held;
+  record_.seated_us = ledger_.now_wall_us();
+  for (size_t i = 0; i < record_.claim.eligible.size(); ++i) record_.grant.push_back(static_cast<uint16_t>(i));
+  if (auto entered = ledger_.enter(record_); !entered) return entered.error();
+  entered_ = true;
+  seated_ = true;
+  Acquired out;
+  out.devices = record_.claim.eligible;
+  out.arrival_us = record_.arrival_us;
+  out.seated_us = record_.seated_us;
+  return out;
+}
+
 Result<Acquired> Engine::preview(const Request& request) {
   begin(request);
   auto snapshot = ledger_.read();

@@ -79,6 +79,10 @@ class Engine {
   // Gets the place. On anything but `seated` nothing of ours is left in the pool that lives.
   [[nodiscard]] Result<Acquired> acquire(const Request& request, const WaitRule& rule);
 
+  // Enters as a holder of all of the claim's devices and counters, whether they are free or not: for what
+  // is in use already. Errors as acquire().
+  [[nodiscard]] Result<Acquired> adopt(const Request& request);
+
   // What acquire() with no_wait would come to just now: takes no lock, enters nothing, rings nobody.
   [[nodiscard]] Result<Acquired> preview(const Request& request);
 

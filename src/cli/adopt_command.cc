@@ -1,0 +1,125 @@
+// adopt: books what an already running process uses, for as long as it lives.
+//
+// A server that was started by hand, or by somebody who does not know berth, is a stranger to the book,
+// and only the driver keeps others away from its card. Adopted, it is a lease like any other.
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "base/own_fd.h"
+#include "base/pid_namespace.h"
+#include "base/text.h"
+#include "base/user.h"
+#include "cli/commands.h"
+#include "cli/exit_status.h"
+#include "cli/keeper.h"
+#include "cli/place.h"
+#include "cli/say.h"
+#include "engine/lease_roots.h"
+
+namespace berth {
+
+namespace {
+
+constexpr int64_t mebibyte = int64_t{1} << 20;
+
+// A device that the process, or one that it started, uses by the driver's word.
+struct Use {
+  DeviceRef device;
+  std::optional<int64_t> bytes;
+};
+
+// The process stands for a lease that is to be, and whoever descends from it belongs to that.
+std::vector<Use> uses_of(int64_t pid, uid_t uid, const Picture& picture) {
+  LeaseRoot root;
+  root.uid = uid;
+  root.pid = pid;
+  root.pid_namespace = own_pid_namespace();
+  root.arrival_us = INT64_MAX / 2;
+  LocalProcesses processes;
+  std::vector<Use> out;
+  for (const DeviceOccupancy& use : occupancy(picture.devices, {root}, processes)) {
+    bool there = false;
+    for (const Occupant& o : use.occupants) there = there || (o.whose == Whose::lease && o.lease == root.key);
+    if (there) out.push_back({{use.device.uuid, use.device.vram_total_bytes}, lease_bytes(use, root.key)});
+  }
+  return out;
+}
+
+// What was not said is taken from what the driver says. A value is a fault, in words.
+std::optional<std::string> fill_in(Place& place, const std::vector<Use>& uses, std::vector<DeviceRef>& devices) {
+  const RunOptions& options = place.options();
+  GpuClaim gpu = options.claim.gpu;
+  if (gpu.count == 0) return std::nullopt;
+  const auto allowed = [&](const Use& use) {
+    const auto& eligible = place.eligible();
+    return std::any_of(eligible.begin(), eligible.end(), [&](const DeviceRef& d) { return d.uuid == use.device.uuid; });
+  };
+  std::vector<Use> there;
+  std::copy_if(uses.begin(), uses.end(), std::back_inserter(there), allowed);
+  if (!options.claim_given) {
+    if (there.empty())
+      return "the driver does not say that it uses a GPU; say what it takes, --vram 8G --only 0 or --cpu 4";
+    gpu = GpuClaim{static_cast<int>(there.size()), false, 0, 0};
+    for (const Use& use : there) {
+      gpu.whole = gpu.whole || !use.bytes;
+      gpu.vram_bytes = std::max(gpu.vram_bytes, (use.bytes.value_or(0) + mebibyte - 1) / mebibyte * mebibyte);
+    }
+    if (gpu.whole) gpu.vram_bytes = 0;  // it does not say how much
+  }
+  for (const Use& use : there) devices.push_back(use.device);
+  if (there.empty()) devices = place.eligible();
+  if (!options.gpus_given && !there.empty()) gpu.count = static_cast<int>(devices.size());
+  if (devices.size() != static_cast<size_t>(gpu.count))
+    return "it is not clear which " + std::to_string(gpu.count) + " of " + std::to_string(devices.size()) +
+           " GPUs it uses; say --only and --gpus";
+  place.set_gpu_claim(gpu);
+  return std::nullopt;
+}
+
+int adopt(RunOptions options) {
+  const int64_t pid = *options.for_pid;
+  const OwnFd pid_fd(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
+  LocalProcesses processes;
+  const auto facts = processes.facts(pid);
+  if (!pid_fd.valid() || !facts) return fail_usage("adopt", "there is no process " + std::to_string(pid));
+  if (facts->uid != ::geteuid() && ::geteuid() != 0) {
+    say("process " + std::to_string(pid) + " belongs to " + user_name(facts->uid));
+    return exit_status::not_yours;
+  }
+  options.no_wait = true;
+  Place place(std::move(options));
+  if (const auto failed = place.prepare()) return *failed;
+  std::vector<DeviceRef> devices;
+  if (const auto fault = fill_in(place, uses_of(pid, facts->uid, place.picture()), devices))
+    return fail_usage("adopt", *fault);
+  const PartyInfo info{pid, place.options().label, facts->command_line, "", own_pid_namespace()};
+  if (const auto failed = place.adopt(info, std::move(devices))) return *failed;
+  const std::string id(place.seats().front()->engine.record().id.view());
+  const pid_t keeper = start_keeper(place, pid_fd.get());
+  if (keeper < 0) {
+    place.release_all();
+    say("adopt: no process could be made to keep the place");
+    return exit_status::unavailable;
+  }
+  if (!put(id + "\n")) {
+    ::kill(keeper, SIGTERM);  // nobody heard what was booked
+    ::_exit(exit_status::unavailable);
+  }
+  // Nothing here may be released on the way out: it is the keeper's now.
+  ::_exit(exit_status::ok);
+}
+
+}  // namespace
+
+int adopt_command(const Words& words) {
+  auto options = parse_adopt(words);
+  if (!options) return fail_usage("adopt", options.error().message);
+  if (options->help) return put(help_text("adopt")) ? exit_status::ok : exit_status::unavailable;
+  return adopt(std::move(*options));
+}
+
+}  // namespace berth

@@ -1,0 +1,81 @@
+#include "cli/keeper.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <vector>
+
+#include "base/sys.h"
+#include "cli/wait_minder.h"
+
+namespace berth {
+
+namespace {
+
+void keep_until(Place& place, int pid_fd) {
+  const auto& ttl_ms = place.options().ttl_ms;
+  const int64_t end_us = ttl_ms ? monotonic_us() + *ttl_ms * 1000 : -1;
+  for (;;) {
+    std::vector<pollfd> fds{{pid_fd, POLLIN, 0}, {place.signals().fd(), POLLIN, 0}};
+    for (const auto& seat : place.seats()) fds.push_back({seat->ledger.bell_fd(), POLLIN, 0});
+    int left_ms = -1;
+    if (end_us >= 0)
+      left_ms = static_cast<int>(std::clamp<int64_t>((end_us - monotonic_us() + 999) / 1000, 0, 1 << 30));
+    const int ready = ::poll(fds.data(), fds.size(), left_ms);
+    if (ready < 0 && errno != EINTR) return;
+    if (fds[0].revents != 0) return;
+    if (end_us >= 0 && monotonic_us() >= end_us) return;
+    signalfd_siginfo info{};
+    while (place.signals().next(info))
+      if (info.ssi_signo == SIGTERM) return;
+    // Two leases can make one place: who releases one of them gives back both.
+    for (const auto& seat : place.seats()) {
+      seat->ledger.quiet_bell();
+      const auto still = seat->engine.still_ours();
+      if (still.ok() && !*still) return;
+    }
+  }
+}
+
+[[noreturn]] void be_keeper(Place& place, int pid_fd, int ready_fd) {
+  ::setsid();
+  (void)!::chdir("/");
+  std::vector<int> keep{pid_fd, ready_fd, place.signals().fd(), place.pool().fd()};
+  for (const auto& seat : place.seats())
+    for (const int fd : seat->ledger.descriptors()) keep.push_back(fd);
+  for (const auto& seat : place.seats()) {
+    seat->life.reset();
+    seat->ledger.note_processes({::getpid()});
+  }
+  close_all_but(keep);  // a `$(...)` waits for whoever has its pipe
+  (void)!::write(ready_fd, "k", 1);
+  ::close(ready_fd);
+  keep_until(place, pid_fd);
+  place.release_all();
+  ::_exit(0);
+}
+
+}  // namespace
+
+pid_t start_keeper(Place& place, int pid_fd) {
+  std::array<int, 2> ready{};
+  if (::pipe2(ready.data(), O_CLOEXEC) != 0) return -1;
+  const pid_t keeper = ::fork();
+  if (keeper == 0) {
+    ::close(ready[0]);
+    be_keeper(place, pid_fd, ready[1]);
+  }
+  ::close(ready[1]);
+  char byte = 0;
+  const bool stands = keeper > 0 && retry_eintr([&] { return ::read(ready[0], &byte, 1); }) == 1;
+  ::close(ready[0]);
+  return stands ? keeper : -1;
+}
+
+}  // namespace berth
