@@ -47,6 +47,10 @@ constexpr OptionHelp run_hold_options[] = {
      "tree is the default: berth exits with CMD and says who stays, and the place stays taken until the last of them "
      "is gone."},
     {"--exec", "", "Become CMD: no berth process stays. Not with --limit, --until command or --over-use term."},
+    {"--cap env", "",
+     "Tells frameworks to keep to what was claimed, and prints what it sets: XLA_PYTHON_CLIENT_MEM_FRACTION, "
+     "TF_FORCE_GPU_ALLOW_GROWTH, PYTORCH_CUDA_ALLOC_CONF; where MPS runs, its limits. Advice that the job's own "
+     "libraries follow, not a fence; an old PyTorch refuses to start with it."},
     {"--over-use warn|term", "",
      "What becomes of CMD when it uses more of a GPU's memory than it claimed: a word on stderr (the default), or "
      "SIGTERM besides."},
@@ -71,6 +75,7 @@ constexpr OptionHelp hold_options[] = {
      "env prints what a shell's eval takes; where there is no place it prints (exit N), so that eval fails as well, "
      "even if the hold is killed while it waits. Leave 2>&1 away there: eval would run the messages."},
     {"--visible index|uuid", "", "As for run."},
+    {"--cap env", "", "As for run."},
 };
 constexpr HelpSection hold_sections[] = {{"", "", hold_options}};
 

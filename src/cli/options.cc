@@ -35,6 +35,7 @@ enum Option : int {
   opt_dry_run,
   opt_on_timeout,
   opt_over_use,
+  opt_cap,
   opt_limit,
   opt_grace,
   opt_until,
@@ -48,7 +49,7 @@ enum Option : int {
 };
 
 // What these verbs understand; see is_option_of() for what one of them does not.
-constexpr std::array<option, 32> place_options{{
+constexpr std::array<option, 33> place_options{{
     {"gpus", required_argument, nullptr, opt_gpus},
     {"vram", required_argument, nullptr, opt_vram},
     {"compute", required_argument, nullptr, opt_compute},
@@ -69,6 +70,7 @@ constexpr std::array<option, 32> place_options{{
     {"dry-run", no_argument, nullptr, opt_dry_run},
     {"on-timeout", required_argument, nullptr, opt_on_timeout},
     {"over-use", required_argument, nullptr, opt_over_use},
+    {"cap", required_argument, nullptr, opt_cap},
     {"limit", required_argument, nullptr, opt_limit},
     {"grace", required_argument, nullptr, opt_grace},
     {"until", required_argument, nullptr, opt_until},
@@ -112,6 +114,7 @@ bool is_option_of(PlaceVerb verb, int code) {
     case opt_ttl:
     case opt_print: return verb == PlaceVerb::hold;
     case opt_visible:
+    case opt_cap:
     case opt_min_free:
     case opt_max_util:
     case opt_no_wait:
@@ -170,6 +173,7 @@ class RunReader {
       case opt_limit: return duration("--limit", value, [&](int64_t ms) { o.limit_ms = ms; });
       case opt_grace: return duration("--grace", value, [&](int64_t ms) { o.grace_ms = ms; });
       case opt_nice: return nice(value);
+      case opt_cap: return choice("--cap", value, "none", "env", o.cap_env);
       case opt_over_use: return choice("--over-use", value, "warn", "term", o.over_use_ends);
       case opt_on_timeout: return choice("--on-timeout", value, "fail", "run", o.run_after_timeout);
       case opt_until: return choice("--until", value, "tree", "command", o.until_command);

@@ -32,6 +32,7 @@ struct RunOptions {
   int64_t grace_ms = 30'000;
   bool until_command = false;  // the lease ends with CMD alone, not with its tree
   bool replace_self = false;   // --exec
+  bool cap_env = false;        // --cap env
   bool over_use_ends = false;  // --over-use term
   std::optional<int> nice;
   bool idle_io = false;

@@ -81,6 +81,13 @@ class WaitingManners {
   int ended_by_ = SIGTERM;
 };
 
+// Where NVIDIA's MPS control daemon listens; its documentation, "Environment variables".
+bool mps_runs() {
+  const char* named = std::getenv("CUDA_MPS_PIPE_DIRECTORY");
+  const std::string dir = named == nullptr || *named == '\0' ? "/tmp/nvidia-mps" : named;
+  return ::access((dir + "/control").c_str(), F_OK) == 0;
+}
+
 // What is said on stderr while we wait: once what for, and whenever the driver has another objection.
 class WaitingTalk {
  public:
@@ -427,6 +434,11 @@ LeaseEnvironment Place::environment() const {
   std::sort(out.devices.begin(), out.devices.end(), [](const Device& a, const Device& b) { return a.index < b.index; });
   if (!inherited_tokens_.empty()) out.tokens += ":" + inherited_tokens_;
   out.visible_by_uuid = options_.visible_by_uuid;
+  if (options_.cap_env) {
+    out.vram_cap_bytes = options_.claim.gpu.vram_bytes;
+    out.compute_cap_pct = options_.claim.gpu.compute_pct;
+    out.mps_runs = mps_runs();
+  }
   out.threads = thread_cap(options_);
   return out;
 }

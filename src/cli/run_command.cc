@@ -140,9 +140,18 @@ class UsageCompanion : public Companion {
   bool over_ = false;
 };
 
+// --cap env: what was set, and that it is advice.
+void print_caps(const LeaseEnvironment& lease) {
+  std::string text;
+  for (const std::string& cap : framework_caps(own_environment(), lease)) text += " " + cap;
+  say(text.empty() ? "--cap env: there is nothing to cap; it goes with --vram or --compute" : "--cap env sets" + text);
+}
+
 int run_in_place(Place& place) {
   const RunOptions& options = place.options();
-  Command command = command_of(place, place.environment());
+  const LeaseEnvironment lease = place.environment();
+  if (options.cap_env) print_caps(lease);
+  Command command = command_of(place, lease);
   std::vector<std::unique_ptr<Companion>> companions;
   std::vector<Companion*> beside;
   for (const auto& seat : place.seats()) {

@@ -45,7 +45,48 @@ void show_devices(const LeaseEnvironment& lease, Variables& ours, std::vector<st
   ours.emplace_back("NVIDIA_VISIBLE_DEVICES", joined(cuda, true));
 }
 
+std::string value_of(const std::vector<std::string>& environment, std::string_view name) {
+  for (const std::string& entry : environment)
+    if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=')
+      return entry.substr(name.size() + 1);
+  return "";
+}
+
+// "0.33": rounded down, so that it is never more than was granted.
+std::string fraction(int64_t part, int64_t whole) {
+  const int64_t hundredths = part / std::max<int64_t>(1, whole / 100);
+  const std::string digits = std::to_string(std::clamp<int64_t>(hundredths, 1, 100) + 100);
+  return (digits[0] == '2' ? "1." : "0.") + digits.substr(1);
+}
+
 }  // namespace
+
+std::vector<std::string> framework_caps(const std::vector<std::string>& inherited, const LeaseEnvironment& lease) {
+  std::vector<std::string> out;
+  if (lease.devices.empty()) return out;
+  if (lease.vram_cap_bytes > 0) {
+    int64_t largest = 0;  // a fraction that fits all of them
+    for (const Device& d : lease.devices) largest = std::max(largest, d.vram_total_bytes);
+    const std::string part = fraction(lease.vram_cap_bytes, largest);
+    out.push_back("XLA_PYTHON_CLIENT_MEM_FRACTION=" + part);  // JAX: what it takes at its start
+    out.emplace_back("TF_FORCE_GPU_ALLOW_GROWTH=true");       // TensorFlow: else it takes the whole card
+    const std::string torch = value_of(inherited, "PYTORCH_CUDA_ALLOC_CONF");
+    if (torch.find("per_process_memory_fraction") == std::string::npos)
+      out.push_back("PYTORCH_CUDA_ALLOC_CONF=" + torch + (torch.empty() ? "" : ",") +
+                    "per_process_memory_fraction:" + part);
+  }
+  if (!lease.mps_runs) return out;
+  if (lease.vram_cap_bytes > 0) {
+    std::string limits;
+    // MPS counts the visible devices, from 0.
+    for (size_t i = 0; i < lease.devices.size(); ++i)
+      limits += (i == 0 ? "" : ",") + std::to_string(i) + "=" + std::to_string(lease.vram_cap_bytes >> 20U) + "M";
+    out.push_back("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT=" + limits);
+  }
+  if (lease.compute_cap_pct > 0)
+    out.push_back("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=" + std::to_string(lease.compute_cap_pct));
+  return out;
+}
 
 std::vector<std::string> lease_environment(const std::vector<std::string>& inherited, const LeaseEnvironment& lease) {
   Variables ours;
@@ -62,6 +103,10 @@ std::vector<std::string> lease_environment(const std::vector<std::string>& inher
     for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
                              "VECLIB_MAXIMUM_THREADS"})
       ours.emplace_back(name, std::to_string(*lease.threads));
+  }
+  for (const std::string& cap : framework_caps(inherited, lease)) {
+    const size_t equals = cap.find('=');
+    ours.emplace_back(cap.substr(0, equals), cap.substr(equals + 1));
   }
   std::vector<std::string> out;
   for (const std::string& entry : inherited) {
