@@ -106,6 +106,7 @@ Result<std::vector<DeviceRef>> eligible_devices(const RunOptions& options, const
   std::stable_sort(chosen.begin(), chosen.end(),
                    [](const Device* a, const Device* b) { return preference(*a) < preference(*b); });
   std::vector<DeviceRef> out;
+  out.reserve(chosen.size());
   for (const Device* d : chosen) out.push_back({d->uuid, d->vram_total_bytes});
   return out;
 }

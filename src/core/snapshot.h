@@ -93,6 +93,7 @@ struct Party : PartyKey {
   Run granted;         // of Snapshot::grants; held only
   uint32_t entry = 0;  // the ledger's own handle on where this came from
 
+  [[nodiscard]] const PartyKey& key() const { return *this; }
   [[nodiscard]] PartyKey parent_key() const { return of(parent, dir()); }
 };
 

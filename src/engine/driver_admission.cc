@@ -67,7 +67,7 @@ std::vector<Holding> holdings(const Snapshot& snapshot, uint16_t device, int64_t
     if (p.state != PartyState::held || p.nested) continue;
     const auto granted = snapshot.granted(p);
     if (std::find(granted.begin(), granted.end(), device) == granted.end()) continue;
-    out.push_back({p, p.gpu.whole ? device_bytes : p.gpu.vram_bytes});
+    out.push_back({p.key(), p.gpu.whole ? device_bytes : p.gpu.vram_bytes});
   }
   return out;
 }
@@ -97,7 +97,8 @@ std::string driver_refusal(const DeviceOccupancy& use, const DriverRules& rules,
          wants(party);
 }
 
-DriverAdmission::DriverAdmission(Picture first, DriverRules rules, std::function<std::vector<LeaseRoot>()> leases)
+DriverAdmission::DriverAdmission(const Picture& first, DriverRules rules,
+                                 std::function<std::vector<LeaseRoot>()> leases)
     : rules_(rules), leases_(std::move(leases)) {
   answer(first);
 }

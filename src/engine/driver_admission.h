@@ -23,7 +23,7 @@ class DriverAdmission : public Admission {
  public:
   // `first`: what the drivers said when the devices were looked for. `leases` reads who holds what, from
   // a pool, without its lock; called once an answer.
-  DriverAdmission(Picture first, DriverRules rules, std::function<std::vector<LeaseRoot>()> leases);
+  DriverAdmission(const Picture& first, DriverRules rules, std::function<std::vector<LeaseRoot>()> leases);
 
   void ask() override;
   [[nodiscard]] int fd() const override { return run_ ? run_->fd() : -1; }

@@ -257,7 +257,7 @@ void Engine::heed_driver(Look& look, const std::function<void(Look&)>& replan) {
     const auto mine = look.snapshot.eligible(look.snapshot.parties[self]);
     const auto vetoed = look.snapshot.vetoed(look.snapshot.parties[self]);
     if (std::any_of(mine.begin(), mine.end(), wanted) || std::any_of(vetoed.begin(), vetoed.end(), wanted))
-      holders.push_back(p);
+      holders.push_back(p.key());
   }
   std::sort(holders.begin(), holders.end());
   if (holders != device_holders_ && entered_) holders_since_us_ = ledger_.now_monotonic_us();

@@ -10,7 +10,7 @@ namespace berth {
 
 LeaseRoot lease_root(const Snapshot& snapshot, const Party& party, const PartyInfo& info, uid_t uid) {
   LeaseRoot root;
-  root.key = party;
+  root.key = party.key();
   root.uid = uid;
   root.pid = info.pid;
   root.pid_namespace = info.pid_namespace;

@@ -103,7 +103,7 @@ class Genealogy {
     return facts_[pid] = processes_.facts(pid);
   }
 
-  const LeaseRoot* of_environment(const ProcessFacts& facts) const {
+  [[nodiscard]] const LeaseRoot* of_environment(const ProcessFacts& facts) const {
     if (facts.lease_id.empty()) return nullptr;
     for (const LeaseRoot& lease : leases_)
       if (lease.key.id.view() == facts.lease_id && lease.uid == facts.uid) return &lease;
@@ -127,7 +127,7 @@ class Genealogy {
     return nullptr;
   }
 
-  const LeaseRoot* of_user(uid_t uid, const std::string& uuid) const {
+  [[nodiscard]] const LeaseRoot* of_user(uid_t uid, const std::string& uuid) const {
     for (const LeaseRoot& lease : leases_) {
       const bool on_it = std::find(lease.devices.begin(), lease.devices.end(), uuid) != lease.devices.end();
       if (lease.uid == uid && on_it) return &lease;
@@ -135,7 +135,7 @@ class Genealogy {
     return nullptr;
   }
 
-  const LeaseRoot& outermost(const LeaseRoot& lease) const {
+  [[nodiscard]] const LeaseRoot& outermost(const LeaseRoot& lease) const {
     const LeaseRoot* at = &lease;
     for (size_t step = 0; step < leases_.size() && at->parent; ++step) {
       const auto parent = std::find_if(leases_.begin(), leases_.end(),
