@@ -43,21 +43,24 @@ const std::optional<std::string>& inherited_of(const Device& device, const Inher
   return inherited.cuda;
 }
 
-// As CUDA reads its own variable: everything after the first word that names nothing is ignored. The
-// numbers are the vendor's, not ours. "0.1" of Intel is a tile of device 0.
+// As CUDA reads its own variable: everything after the first word that names nothing, or a prefix of more
+// than one UUID, is ignored. The numbers are the vendor's, not ours. "0.1" of Intel is a tile of device 0.
 void hide(const std::string& vendor, const std::optional<std::string>& inherited, const std::vector<Device>& devices,
           std::vector<bool>& seen) {
   if (!inherited) return;
   std::vector<bool> named(devices.size(), false);
   for (const std::string& word : split(*inherited, ',')) {
-    bool found = false;
+    const std::string plain = vendor == "intel" ? word.substr(0, word.find('.')) : word;
+    std::vector<size_t> found;
     for (size_t i = 0; i < devices.size(); ++i) {
-      const std::string plain = vendor == "intel" ? word.substr(0, word.find('.')) : word;
       if (devices[i].vendor != vendor || !names_device(plain, devices[i], devices[i].vendor_index)) continue;
-      named[i] = true;
-      found = true;
+      if (devices[i].uuid == plain) found.clear();
+      found.push_back(i);
+      if (devices[i].uuid == plain) break;
     }
-    if (!found) break;
+    // A number can be that of a card's many slices.
+    if (found.empty() || (found.size() > 1 && !parse_count(plain))) break;
+    for (const size_t i : found) named[i] = true;
   }
   for (size_t i = 0; i < devices.size(); ++i)
     if (devices[i].vendor == vendor) seen[i] = seen[i] && named[i];

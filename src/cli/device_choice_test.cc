@@ -41,6 +41,7 @@ TEST(DeviceChoice, EachVendorsVariableHidesItsOwnDevices) {
 TEST(DeviceChoice, EverythingAfterTheFirstInvalidWordIsIgnored) {
   EXPECT_EQ(chosen(mixed, {"1,9,0", "", ""}), "nvidia1");
   EXPECT_EQ(chosen(mixed, {"-1", "", ""}), "");
+  EXPECT_EQ(chosen(mixed, {"GPU-nvidia,0", "", ""}), "");
 }
 
 TEST(DeviceChoice, TheMostFreeThenTheLeastLoadedThenTheFirst) {

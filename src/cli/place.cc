@@ -298,10 +298,10 @@ Request Place::request_for(const Part& part, const PartyInfo& info) const {
   return request;
 }
 
-int Place::refuse_busy(const Record& record) {
+int Place::refuse_busy(const Record& record, const std::string& reason) {
   auto view = view_pool(*pool_, picture_);
   if (!view) return fail(view.error());
-  const std::string line = busy_json(*view, rivals_in_the_way(*view, record)) + "\n";
+  const std::string line = busy_json(*view, rivals_in_the_way(*view, record), reason) + "\n";
   (void)!::write(STDERR_FILENO, line.data(), line.size());
   return exit_status::busy;
 }
@@ -331,7 +331,7 @@ std::optional<int> Place::take_part(const Part& part, const PartyInfo& info, boo
   switch (acquired->ending) {
     case Ending::seated: break;
     case Ending::impossible: return refuse_impossible(*acquired);
-    case Ending::busy: return refuse_busy(seat->engine.record());
+    case Ending::busy: return refuse_busy(seat->engine.record(), acquired->refusal);
     case Ending::cancelled: release_all(); Signals::die_of(manners.ended_by());
     case Ending::timed_out: gave_up = true; return exit_status::timed_out;
   }

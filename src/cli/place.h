@@ -86,7 +86,7 @@ class Place {
   std::unique_ptr<DriverAdmission> admission_for(const Part& part);
   std::optional<int> take_part(const Part& part, const PartyInfo& info, bool& gave_up);
   [[nodiscard]] Request request_for(const Part& part, const PartyInfo& info) const;
-  int refuse_busy(const Record& record);
+  int refuse_busy(const Record& record, const std::string& reason);
 
   RunOptions options_;
   rlimit descriptor_limit_{};

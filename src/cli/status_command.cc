@@ -65,7 +65,7 @@ int status_command(const Words& words) {
   }
   // A driver that hangs is one more thing to report, and no reason to be silent about all else.
   constexpr int64_t patience_us = 3'000'000;
-  auto picture = probe_devices(std::getenv("BERTH_SIM_GPUS"), sysfs_root(), patience_us);
+  auto picture = probe_devices(std::getenv("BERTH_SIM_GPUS"), sysfs_root(), std::min(patience_us, probe_limit_us()));
   if (!picture && picture.error().kind == ErrorKind::usage) return fail(picture.error());
   auto view = view_or_empty(picture ? *picture : Picture{{}, {picture.error().message}, 0, 0});
   if (!view) return fail(view.error());

@@ -131,10 +131,10 @@ std::string status_json(const PoolView& view) {
                {"notes", view.notes}});
 }
 
-std::string busy_json(const PoolView& view, const std::vector<const LeaseView*>& holders) {
+std::string busy_json(const PoolView& view, const std::vector<const LeaseView*>& holders, const std::string& reason) {
   Json list = Json::array();
   for (const LeaseView* lease : holders) list.push_back(lease_json(view, *lease));
-  return dump({{"error", "busy"}, {"holders", list}, {"eta_s", nullptr}});
+  return dump({{"error", "busy"}, {"holders", list}, {"eta_s", nullptr}, {"reason", or_null(!reason.empty(), reason)}});
 }
 
 }  // namespace berth

@@ -10,7 +10,9 @@ namespace berth {
 
 [[nodiscard]] std::string status_json(const PoolView& view);
 
-// {"error":"busy","holders":[...],"eta_s":N|null}, for a claim that is parties[self] of the picture.
-[[nodiscard]] std::string busy_json(const PoolView& view, const std::vector<const LeaseView*>& holders);
+// {"error":"busy","holders":[...],"eta_s":N|null,"reason":"..."|null}. `reason`: what a driver had to say
+// against it; "" if nothing.
+[[nodiscard]] std::string busy_json(const PoolView& view, const std::vector<const LeaseView*>& holders,
+                                    const std::string& reason);
 
 }  // namespace berth

@@ -76,28 +76,25 @@ bool compete(const Party& a, const Party& b) {
   return a.nested == b.nested && (!a.nested || a.parent_key() == b.parent_key());
 }
 
-// The driver's objection, as it shows from here and now.
+// The driver's objection, as it shows from here and now. What the waiter asked of the driver is its own
+// knowledge; where nothing shows it may be that, or something that has just gone.
 std::string veto_reason(const PoolView& view, const Party& self) {
-  for (const Eligible& e : view.snapshot.vetoed(self))
-    for (const DeviceOccupancy& use : view.uses) {
-      if (use.device.uuid != view.snapshot.devices[e.device]) continue;
-      const std::string why = driver_refusal(use, {}, view.snapshot, self, e.device, /*seated=*/true);
+  std::string cards;
+  for (const Eligible& e : view.snapshot.vetoed(self)) {
+    const std::string& uuid = view.snapshot.devices[e.device];
+    const auto of_it = [&](const DeviceOccupancy& use) { return use.device.uuid == uuid; };
+    const auto use = std::find_if(view.uses.begin(), view.uses.end(), of_it);
+    if (use == view.uses.end() && !view.complaints.empty()) return view.complaints.front();
+    if (use != view.uses.end()) {
+      std::string why = driver_refusal(*use, {}, view.snapshot, self, e.device, /*seated=*/true);
       if (!why.empty()) return why;
     }
-  return "the driver refuses it " + view.snapshot.devices[view.snapshot.vetoed(self).front().device];
+    cards += (cards.empty() ? "" : ", ") + (use == view.uses.end() ? uuid : device_name(use->device));
+  }
+  return "the driver said no to " + cards + " (--min-free, --max-util, or what was there a moment ago)";
 }
 
-std::string reason_for(const PoolView& view, const Plan& plan, int party) {
-  const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
-  if (self.state == PartyState::aside) return "stopped; passed over until it continues";
-  const Verdict verdict = plan.verdicts[static_cast<size_t>(party)];
-  if (verdict == Verdict::seat) return "about to start";
-  if (!view.snapshot.vetoed(self).empty()) return veto_reason(view, self);
-  if (verdict == Verdict::impossible) {
-    const auto lacking = shortfalls(view.snapshot, party);
-    const std::string what = lacking.empty() ? "" : ": " + lacking.front().what;
-    return "asks for more than the pool has now" + what;
-  }
+std::string holders_reason(const PoolView& view, int party) {
   std::string text;
   size_t more = 0;
   for (const LeaseView* holder : holders_in_the_way(view, party)) {
@@ -108,8 +105,25 @@ std::string reason_for(const PoolView& view, const Plan& plan, int party) {
       ++more;
   }
   if (more > 0) text += " and " + std::to_string(more) + " more";
-  if (text.empty()) text = "others stand before it in line";
   return text;
+}
+
+std::string reason_for(const PoolView& view, const Plan& plan, int party) {
+  const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
+  if (self.state == PartyState::aside) return "stopped; passed over until it continues";
+  const Verdict verdict = plan.verdicts[static_cast<size_t>(party)];
+  if (verdict == Verdict::seat) return "about to start";
+  if (!view.snapshot.vetoed(self).empty()) {
+    const std::string held = holders_reason(view, party);  // of what the driver would let it have
+    return held + (held.empty() ? "" : "; ") + veto_reason(view, self);
+  }
+  if (verdict == Verdict::impossible) {
+    const auto lacking = shortfalls(view.snapshot, party);
+    const std::string what = lacking.empty() ? "" : ": " + lacking.front().what;
+    return "asks for more than the pool has now" + what;
+  }
+  const std::string held = holders_reason(view, party);
+  return held.empty() ? "others stand before it in line" : held;
 }
 
 }  // namespace

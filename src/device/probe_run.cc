@@ -42,9 +42,11 @@ Picture ask_drivers(const std::string& root) {
 [[noreturn]] void answer(int out_fd, pid_t parent, const std::string& root) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(1);
+  // Who calls us may have closed its 0, 1 or 2, and the pipe may have got that number.
+  const int kept_fd = ::fcntl(out_fd, F_DUPFD, STDERR_FILENO + 2);
   const int null = ::open("/dev/null", O_RDWR);
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null, fd);
-  ::dup2(out_fd, STDERR_FILENO + 1);
+  ::dup2(kept_fd, STDERR_FILENO + 1);
   ::syscall(SYS_close_range, STDERR_FILENO + 2, ~0U, 0);
   ::setpgid(0, 0);  // Ctrl-C and Ctrl-Z are not for us
   struct sigaction normal {};
@@ -270,6 +272,14 @@ Result<Picture> probe_devices(const char* sim_gpus, const std::string& sysfs_roo
     (void)::poll(&fd, 1, static_cast<int>((left_us + 999) / 1000));
   }
   return run->finish();
+}
+
+int64_t probe_limit_us() {
+  constexpr int64_t usual_us = 10'000'000;
+  constexpr int64_t longest_ms = 3'600'000;
+  const char* text = std::getenv("BERTH_PROBE_LIMIT");
+  const auto limit_ms = parse_duration_ms(text == nullptr ? "" : text);
+  return limit_ms && *limit_ms > 0 ? std::min(*limit_ms, longest_ms) * 1000 : usual_us;
 }
 
 std::string sysfs_root() {

@@ -28,9 +28,9 @@ struct Picture {
   friend bool operator==(const Picture&, const Picture&) = default;
 };
 
-// How long a driver may take before it counts as hung. A cold NVIDIA driver (no persistence mode, eight
-// cards) wakes in a few seconds.
-inline constexpr int64_t usual_probe_limit_us = 10'000'000;
+// How long a driver may take before it counts as hung: BERTH_PROBE_LIMIT, else ten seconds. A cold NVIDIA
+// driver (no persistence mode, eight cards) wakes in a few.
+[[nodiscard]] int64_t probe_limit_us();
 
 // One question to the drivers, under way. Move-only; dropping it gives the child up.
 class ProbeRun {
@@ -69,7 +69,7 @@ class ProbeRun {
 // stand in for real ones and no driver is asked. No device at all is not an error. Errors: `usage` for a
 // BERTH_SIM_GPUS that cannot be read; `probe` where the drivers do not answer in time.
 [[nodiscard]] Result<Picture> probe_devices(const char* sim_gpus, const std::string& sysfs_root,
-                                            int64_t limit_us = usual_probe_limit_us);
+                                            int64_t limit_us = probe_limit_us());
 
 // BERTH_SYSFS_ROOT, for a recorded machine; "" without one.
 [[nodiscard]] std::string sysfs_root();

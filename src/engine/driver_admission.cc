@@ -126,7 +126,7 @@ void DriverAdmission::ask() {
     fail(monotonic_us(), run.error().message);
 }
 
-int64_t DriverAdmission::due_us() const { return run_ ? run_->begun_us() + usual_probe_limit_us : -1; }
+int64_t DriverAdmission::due_us() const { return run_ ? run_->begun_us() + probe_limit_us() : -1; }
 
 bool DriverAdmission::take_in() {
   if (!run_) return true;

@@ -22,7 +22,7 @@ UsageWatch::UsageWatch(std::vector<UsageLimit> limits, std::function<std::vector
       next_us_(monotonic_us() + first_pace_us),
       pace_us_(first_pace_us) {}
 
-int64_t UsageWatch::due_us() const { return run_ ? run_->begun_us() + usual_probe_limit_us : next_us_; }
+int64_t UsageWatch::due_us() const { return run_ ? run_->begun_us() + probe_limit_us() : next_us_; }
 
 void UsageWatch::act() {
   const int64_t now_us = monotonic_us();

@@ -11,8 +11,12 @@ tests) the test is skipped.
 """
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
+import time
+
+from berthtest import Pool, check, fail, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -112,3 +116,102 @@ def _replace(path, text):
     with open(fresh, "w", encoding="utf-8") as f:
         f.write(text)
     os.replace(fresh, path)
+
+
+def sees_everybody():
+    """Whether pids as a driver numbers them mean the same here: without it nobody's memory can be told apart."""
+    return os.stat("/proc/self/ns/pid").st_ino == 0xEFFFFFFC
+
+
+def job(pool, *claim, script="", how=None, **kw):
+    """`berth run CLAIM` of a shell script that knows hold(), then stays until its stdin ends. `how`: who starts it."""
+    kw.setdefault("stdin", subprocess.PIPE)
+    words = ["run", *claim, "--", "sh", "-c", HOLD + script + "\nread x; exit 0"]
+    return how(*words, **kw) if how else pool.spawn(*words, **kw)
+
+
+def end(process, timeout=10.0):
+    """Ends a job() in peace; its exit status."""
+    process.stdin.close()
+    return process.wait(timeout)
+
+
+def stranger(pool, gpus, uuid=None, size="1G", **kw):
+    """A process without a lease that has `size` on a card, until it is killed."""
+    process = subprocess.Popen(["sleep", "1000"], env=pool.env, **kw)  # pylint: disable=consider-using-with
+    if uuid:
+        gpus.hold(process.pid, uuid, size)
+    return process
+
+
+def leave(process):
+    """Ends a stranger, by its id."""
+    process.kill()
+    process.wait(10)
+
+
+def machine(*cards):
+    """`with machine(...) as (gpus, pool)`."""
+    return _Machine(cards)
+
+
+class _Machine:
+    def __init__(self, cards):
+        self.gpus = Gpus(*cards)
+
+    def __enter__(self):
+        self.gpus.__enter__()
+        self.pool = Pool(env=self.gpus.env)
+        try:
+            self.pool.__enter__()
+        except BaseException:
+            self.gpus.__exit__()
+            raise
+        return self.gpus, self.pool
+
+    def __exit__(self, *_):
+        self.pool.__exit__()
+        self.gpus.__exit__()
+        return False
+
+
+def seated(pool, process, timeout=10.0):
+    """Waits for it to hold; the indices of what it was granted."""
+    def look():
+        lease = pool.lease_of(process)
+        if process.poll() is not None:
+            fail(f"exit {process.returncode}: {pool.err(process)!r}")
+        return lease and lease["state"] == "held" and lease
+    lease = wait_until(look, timeout, f"pid {process.pid} to be seated", pool, interval=0.02)
+    return [d["index"] for d in lease["granted"]["devices"]]
+
+
+def waits(pool, process, *words, timeout=10.0):
+    """Waits for it to wait, with these words in its reason; its lease as status shows it."""
+    last = {}
+
+    def look():
+        lease = pool.lease_of(process)
+        if process.poll() is not None:
+            fail(f"exit {process.returncode}: {pool.err(process)!r}")
+        last["lease"] = lease
+        return lease and lease["state"] == "waiting" and all(w in lease["reason"] for w in words) and lease
+    try:
+        return wait_until(look, timeout, f"pid {process.pid} to wait with {words}", pool, interval=0.02)
+    except AssertionError as e:
+        return fail(f"{e}; last seen: {last['lease']}")
+
+
+def still_waits(pool, process, seconds):
+    """It waits for that long, seen again and again."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        lease = pool.lease_of(process)
+        check(lease and lease["state"] == "waiting", f"it does not wait: {lease}")
+        time.sleep(0.05)
+
+
+def notes(pool):
+    """What status says below the table of GPUs."""
+    text = pool.run("status").stdout
+    return [line for line in text.splitlines() if line.startswith("GPU ") and ": " in line]

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -69,7 +70,7 @@ struct Thing {  // a card or a slice
 };
 
 struct Event {
-  enum { fail, delay, hang } what = fail;
+  enum { fail, delay, hang, crash } what = fail;
   std::string call, uuid;
   int code = ok;
   long ms = 0;
@@ -199,8 +200,8 @@ bool about_world(const std::string& word, std::istringstream& words, World& to) 
     event.what = Event::delay;
     words >> event.call >> event.ms >> event.uuid;
     to.events.push_back(event);
-  } else if (word == "hang") {
-    event.what = Event::hang;
+  } else if (word == "hang" || word == "crash") {
+    event.what = word == "hang" ? Event::hang : Event::crash;
     words >> event.call >> event.uuid;
     to.events.push_back(event);
   } else {
@@ -311,6 +312,7 @@ int enter(const char* call, const Thing* thing) {
     if (event.what == Event::fail) code = event.code;
     if (event.what == Event::delay) usleep(static_cast<useconds_t>(event.ms * 1000));
     while (event.what == Event::hang) pause();
+    if (event.what == Event::crash) std::raise(SIGSEGV);
   }
   return code;
 }
