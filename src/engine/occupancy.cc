@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <map>
 #include <string_view>
@@ -32,8 +33,10 @@ constexpr int64_t onlooker_bytes = int64_t{32} << 20;
 
 constexpr std::string_view shared_server = "nvidia-cuda-mps";  // computes for its clients, and holds their memory
 
-std::string read_all(const std::string& path, size_t limit) {
+// `denied` is set where it is there and not for us.
+std::string read_all(const std::string& path, size_t limit, bool* denied = nullptr) {
   const OwnFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (denied != nullptr) *denied = !fd.valid() && (errno == EACCES || errno == EPERM);
   std::string out;
   std::array<char, 4096> part{};
   while (fd.valid() && out.size() < limit) {
@@ -45,14 +48,16 @@ std::string read_all(const std::string& path, size_t limit) {
 }
 
 // "pid (comm) state ppid ..."; comm may hold anything, so the last ')' ends it. proc(5).
-bool parse_stat(const std::string& stat, int64_t& parent, int64_t& start_ticks, std::string& command) {
+bool parse_stat(const std::string& stat, ProcessFacts& out, int64_t& start_ticks) {
+  constexpr int64_t exiting = 0x4;  // PF_EXITING, include/linux/sched.h
   const size_t open = stat.find('(');
   const size_t close = stat.rfind(')');
   if (open == std::string::npos || close == std::string::npos || close + 2 >= stat.size()) return false;
-  command = printable(std::string_view(stat).substr(open + 1, close - open - 1));
+  out.command = printable(std::string_view(stat).substr(open + 1, close - open - 1));
   const std::vector<std::string> fields = split(stat.substr(close + 2), ' ');
   if (fields.size() < 20) return false;
-  parent = parse_count(fields[1]).value_or(0);
+  out.parent = parse_count(fields[1]).value_or(0);
+  out.ending = fields[0] == "Z" || fields[0] == "X" || (parse_count(fields[6]).value_or(0) & exiting) != 0;
   start_ticks = parse_count(fields[19]).value_or(0);
   return true;
 }
@@ -85,6 +90,8 @@ class Genealogy {
     if (facts->command.starts_with(shared_server)) return out;
     const LeaseRoot* lease = of_environment(*facts);
     if (lease == nullptr) lease = of_forebears(process.pid, *facts);
+    // Who ends has nothing left to show whose it was; its memory goes in a moment, and is nobody's until then.
+    if (lease == nullptr && !facts->environment_known && facts->ending) return out;
     // Who hides its environment and whose forebears are gone is believed to be of a lease of its user's
     // on that device, if there is one: counting it twice would keep the place empty for nobody.
     if (lease == nullptr && !facts->environment_known) lease = of_user(facts->uid, device.uuid);
@@ -173,7 +180,10 @@ std::optional<ProcessFacts> LocalProcesses::facts(int64_t pid) {
   ProcessFacts out;
   int64_t start_ticks = 0;
   struct stat st {};
-  if (::stat(dir.c_str(), &st) != 0 || !parse_stat(read_all(dir + "/stat", 4096), out.parent, start_ticks, out.command))
+  // Its environment first: where that is empty because the process ends, its state says so afterwards.
+  bool denied = false;
+  const std::string environment = read_all(dir + "/environ", size_t{1} << 20, &denied);
+  if (::stat(dir.c_str(), &st) != 0 || !parse_stat(read_all(dir + "/stat", 4096), out, start_ticks))
     return std::nullopt;
   out.uid = st.st_uid;
   out.started_us = boot_us_ + start_ticks * 1'000'000 / std::max<int64_t>(1, ::sysconf(_SC_CLK_TCK));
@@ -181,8 +191,7 @@ std::optional<ProcessFacts> LocalProcesses::facts(int64_t pid) {
   while (!line.empty() && line.back() == '\0') line.pop_back();
   std::replace(line.begin(), line.end(), '\0', ' ');
   out.command_line = line.empty() ? out.command : printable(line);
-  const std::string environment = read_all(dir + "/environ", size_t{1} << 20);
-  out.environment_known = !environment.empty();
+  out.environment_known = !denied && !(environment.empty() && out.ending);
   out.lease_id = variable(environment, "BERTH_ID");
   return out;
 }

@@ -26,6 +26,7 @@ struct ProcessFacts {
   std::string command_line;  // with its arguments, for people; its name where it has none
   bool environment_known = false;
   std::string lease_id;  // BERTH_ID in its environment; "" without one
+  bool ending = false;   // on its way out: its environment has gone, its memory of a device may not have
 };
 
 class ProcessTable {

@@ -42,7 +42,8 @@ class OccupancyTest : public testing::Test {
     card_.processes_known = true;
   }
   void process(int64_t pid, int64_t parent, uid_t uid, std::string lease = "", bool readable = true) {
-    ProcessFacts facts{parent, uid, arrival_us + 10'000'000, "python", "python train.py", readable, std::move(lease)};
+    ProcessFacts facts{parent,           uid,  arrival_us + 10'000'000, "python", "python train.py", readable,
+                       std::move(lease), false};
     if (pid < 100) facts.started_us = long_ago_us;
     processes_.all[pid] = facts;
   }
@@ -114,6 +115,23 @@ TEST_F(OccupancyTest, WhoCannotBeLookedIntoIsOfItsUsersLeaseOnThatCard) {
   process(300, 1, 1000, "", false);
   on_card(300, 8 * gib);
   EXPECT_EQ(whose(300), Whose::lease);
+}
+
+// A killed process has no environment any more while the driver still shows its memory. A stranger's is
+// not its user's lease's for that moment: whoever waits for the stranger would take it for gone.
+TEST_F(OccupancyTest, WhoEndsIsNobodysUntilItsMemoryHasGone) {
+  lease('a', 1000, 10, 2 * gib);
+  process(300, 1, 1000, "", false);
+  processes_.all[300].ending = true;
+  on_card(300, 21 * gib);
+  EXPECT_EQ(whose(300), Whose::unknown);
+  EXPECT_EQ(sums(look(), holders_).nobodys, 19 * gib);  // but for what may be the lease's own
+  EXPECT_EQ(sums(look(), {}).nobodys, 21 * gib);
+  process(10, 1, 1000);
+  process(301, 10, 1000, "", false);
+  processes_.all[301].ending = true;
+  on_card(301, 2 * gib);
+  EXPECT_EQ(whose(301), Whose::lease) << "its forebears still say whose it is";
 }
 
 TEST_F(OccupancyTest, ALeaseThatStillLoadsCountsInFull) {
