@@ -28,10 +28,15 @@ namespace {
 constexpr int64_t most_ahead_us = 3'600'000'000;  // an arrival further ahead of our clock is nobody's clock
 constexpr int64_t answer_age_us = 500'000;        // what a driver said longer ago than this is not believed
 constexpr int64_t first_pace_us = 250'000;        // at which a driver that refused is asked again,
-constexpr int64_t slowest_pace_us = 5'000'000;    // and what that grows to
-constexpr int64_t answer_time_us = 100'000;       // how long a rung waiter has before it is passed over
-constexpr int64_t stale_us = 500'000;             // unanswered rings older than this prove nothing any more
-constexpr int64_t safety_tick_us = 2'000'000;     // of the two at the front; doubles with every two behind
+constexpr int64_t slowest_pace_us = 5'000'000;    // and what that grows to, for those at the front;
+constexpr int most_pace_doublings = 3;            // doubled for every two refused ones ahead
+constexpr int64_t rung_pace_us = 100'000;         // and at least, where somebody rings
+constexpr int64_t courtesy_us = 300'000;  // for one ahead to find out that its driver refuses it nothing any more,
+constexpr int64_t longest_courtesy_us = 2'000'000;
+constexpr int64_t courtesy_again_us = 10'000'000;  // and how long it gets none after that
+constexpr int64_t answer_time_us = 100'000;        // how long a rung waiter has before it is passed over
+constexpr int64_t stale_us = 500'000;              // unanswered rings older than this prove nothing any more
+constexpr int64_t safety_tick_us = 2'000'000;      // of the two at the front; doubles with every two behind
 constexpr int64_t longest_tick_us = 3'600'000'000;
 constexpr int64_t release_patience_us = 2'000'000;  // then the death of our life frees the place as well
 constexpr int64_t step_aside_patience_us = 500'000;
@@ -129,7 +134,10 @@ Result<Engine::Look> Engine::look() {
   const int64_t began_us = ledger_.now_monotonic_us();
   settle(look);
   look.impossible = look.verdict() == Verdict::impossible;
-  if (admission_ != nullptr) heed_driver(look, [this](Look& l) { settle(l); });
+  if (admission_ != nullptr) {
+    heed_driver(look, [this](Look& l) { settle(l); });
+    look.gives_way = gives_way(look);
+  }
   // Who was not found waiting to sit down this time has answered, one way or another. Counting on
   // would pass it over at once when its next turn comes, before it can have read its bell.
   std::erase_if(patience_, [&](const auto& entry) { return entry.second.last_look_us < began_us; });
@@ -242,6 +250,14 @@ void Engine::refuse(Look& look, const Eligible& device, bool seated) {
   look.refusal = why;
 }
 
+void Engine::count_refused_ahead(Look& look) {
+  look.refused_ahead = 0;
+  for (const int index : look.plan.line) {
+    if (index == look.self) return;
+    if (!look.snapshot.vetoed(look.snapshot.parties[static_cast<size_t>(index)]).empty()) ++look.refused_ahead;
+  }
+}
+
 // Where the driver has been asked lately, the veto is made anew: first the devices on which we could not
 // be even if no lease stood in our way, then those on which the plan seats us and the driver does not,
 // until both agree. Planning again around each costs nobody anything: nothing of it is published yet.
@@ -266,6 +282,7 @@ void Engine::heed_driver(Look& look, const std::function<void(Look&)>& replan) {
   if (!driver_answered_lately()) {
     look.impossible = look.verdict() == Verdict::impossible && look.veto == 0;
     look.asks_driver = look.verdict() == Verdict::seat;
+    count_refused_ahead(look);
     return;
   }
   look.veto = 0;
@@ -279,6 +296,7 @@ void Engine::heed_driver(Look& look, const std::function<void(Look&)>& replan) {
   for (size_t round = 0; round <= max_claim_devices; ++round) {
     look.snapshot.set_veto(self, look.veto);
     replan(look);
+    count_refused_ahead(look);
     if (look.verdict() != Verdict::seat) return;
     // A device whose lease ended after the question may still be full of what that lease left there.
     if (admission_->begun_us() < holders_since_us_) {
@@ -291,6 +309,39 @@ void Engine::heed_driver(Look& look, const std::function<void(Look&)>& replan) {
       if (std::find(seat.begin(), seat.end(), device.device) != seat.end()) refuse(look, device, /*seated=*/true);
     if (look.veto == known) return;
   }
+}
+
+// Who was refused looks at the driver now and then only, and we have just done so. Where it would be let
+// in by now it is told, and has the time of two questions before we take what it stands in line for. Only
+// its own rules (--min-free) are not known to us: it may be refused all the same, so this is not for ever.
+bool Engine::gives_way(Look& look) {
+  if (record_.claim.gpu.count == 0 || look.asks_driver || look.verdict() != Verdict::seat) return false;
+  const int64_t now_us = ledger_.now_monotonic_us();
+  const int64_t question_us = admission_->taken_us() - admission_->begun_us();
+  const int64_t time_us = std::min(longest_courtesy_us, courtesy_us + 2 * question_us);
+  const auto& seat = look.plan.seat_of(look.self);
+  bool waits = false;
+  for (const int index : look.plan.line) {
+    if (index == look.self) break;
+    const auto i = static_cast<size_t>(index);
+    const Party& party = look.snapshot.parties[i];
+    const auto vetoed = look.snapshot.vetoed(party);
+    const bool let_in = !look.dead[i] && std::any_of(vetoed.begin(), vetoed.end(), [&](const Eligible& e) {
+      return std::find(seat.begin(), seat.end(), e.device) != seat.end() &&
+             admission_->refusal(look.snapshot, index, e, /*seated=*/false).empty();
+    });
+    if (!let_in) continue;
+    const auto known = courtesies_.find(party.id);
+    if (known == courtesies_.end() || now_us > known->second + courtesy_again_us) {
+      (void)ledger_.ring(party);
+      courtesies_[party.id] = now_us + time_us;
+    }
+    const int64_t until_us = courtesies_[party.id];
+    if (now_us >= until_us) continue;
+    waits = true;
+    look.look_again_us = look.look_again_us < 0 ? until_us : std::min(look.look_again_us, until_us);
+  }
+  return waits;
 }
 
 // Sleeps until there is a reason to look at the pool again. A driver that refused us is asked again in
@@ -306,8 +357,9 @@ Wake Engine::sleep(const Look& look, int64_t next_us) {
     ask_again_us_ = -1;
     ask_pace_us_ = first_pace_us;
   } else if (ask_again_us_ < 0) {
+    const int64_t slowest_us = slowest_pace_us << std::min(look.refused_ahead / 2, most_pace_doublings);
     ask_again_us_ = ledger_.now_monotonic_us() + ask_pace_us_;
-    ask_pace_us_ = std::min(slowest_pace_us, ask_pace_us_ * 3 / 2);
+    ask_pace_us_ = std::min(slowest_us, ask_pace_us_ * 3 / 2);
   }
   for (;;) {
     if (ask_again_us_ >= 0 && ledger_.now_monotonic_us() >= ask_again_us_) {
@@ -320,6 +372,8 @@ Wake Engine::sleep(const Look& look, int64_t next_us) {
     if (wake.answered || (timed_out && admission_->due_us() >= 0)) {
       if (admission_->take_in()) return wake;
     } else if (!timed_out) {
+      // Rung: somebody has found the stranger gone, say, and not all shall find out each at its own pace.
+      if (ask_again_us_ >= 0) ask_again_us_ = std::min(ask_again_us_, admission_->taken_us() + rung_pace_us);
       return wake;
     }
   }
@@ -498,6 +552,8 @@ void Engine::begin(const Request& request) {
   record_.claim = request.claim;
   record_.parent = request.parent;
   record_.info = request.info;
+  ask_again_us_ = -1;
+  ask_pace_us_ = first_pace_us;
 }
 
 Result<Acquired> Engine::adopt(const Request& request) {
@@ -621,7 +677,8 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
         mend(*looked);
         continue;
       }
-      if (looked->verdict() == Verdict::seat && !looked->asks_driver) {
+      const bool gives_way = looked->gives_way && !rule.no_wait;
+      if (looked->verdict() == Verdict::seat && !looked->asks_driver && !gives_way) {
         if (auto sat = sit_down(*looked); !sat) {
           leave_the_line();
           return sat.error();
@@ -649,7 +706,7 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
       }
       next_us = next_look_us(*looked, rule);
       waited = true;
-      waiting = {looked->contending_ahead, looked->refusal, looked->asks_driver};
+      waiting = {looked->contending_ahead, looked->refusal, looked->asks_driver || gives_way};
       last = std::move(*looked);
     }
     if (on_waiting_) on_waiting_(waiting);

@@ -60,7 +60,7 @@ struct Acquired {
 struct Waiting {
   int ahead = 0;             // how many stand before it that want something it wants
   std::string refusal;       // why the driver refuses it a device that it may use; "" if it does not
-  bool asks_driver = false;  // it is its turn, and the driver is being asked
+  bool asks_driver = false;  // it is its turn, and it sits down in a moment unless the driver objects
 };
 
 class Engine {
@@ -138,6 +138,8 @@ class Engine {
     bool asks_driver = false;     // the plan seats us, and the driver has not been asked since it does
     bool impossible = false;      // even if the driver refused us nothing
     std::string refusal;          // of the devices in `veto`, one reason
+    int refused_ahead = 0;        // waiters before us that their driver refuses something as well
+    bool gives_way = false;       // the plan seats us, and one of those may be let in by now
 
     [[nodiscard]] Verdict verdict() const { return plan.verdicts[static_cast<size_t>(self)]; }
   };
@@ -149,6 +151,8 @@ class Engine {
   void heed_driver(Look& look, const std::function<void(Look&)>& replan);
   bool find_own_record(Look& look, const PartyKey& who);
   void refuse(Look& look, const Eligible& device, bool seated);
+  static void count_refused_ahead(Look& look);
+  bool gives_way(Look& look);
   [[nodiscard]] bool driver_answered_lately() const;
   Wake sleep(const Look& look, int64_t next_us);
   bool look_deeply(Look& look, const Watch& watched);
@@ -195,7 +199,8 @@ class Engine {
   bool come_back_ = false;  // stepped aside, and to stand in line again at the next look
   bool deep_ = false;       // the next look asks the kernel about everybody that stands in the way
   std::map<PartyKey, Patience> patience_;
-  std::set<PartyKey> known_dead_;  // dead, but not ours to reap: no news any more
+  std::map<PartyKey, int64_t> courtesies_;  // until when we wait for one that was refused to look again
+  std::set<PartyKey> known_dead_;           // dead, but not ours to reap: no news any more
 };
 
 }  // namespace berth

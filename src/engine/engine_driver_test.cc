@@ -11,17 +11,23 @@ namespace {
 
 constexpr int64_t card_bytes = 24;
 constexpr int64_t asking_takes_us = 20'000;
-constexpr int64_t slowest_look_us = 6'000'000;  // the slowest pace, and what a look takes
+constexpr int64_t giving_way_us = 300'000 + 2 * asking_takes_us;  // to one who was refused
+constexpr int64_t slowest_look_us = 6'000'000;                    // the slowest pace, and what a look takes
 
 // What lies on the cards without a lease, as it is at this moment.
 using Cards = std::map<std::string, int64_t>;
 
 class SimDriver : public Admission {
  public:
-  SimDriver(const Cards& cards, SimLedger& ledger) : cards_(cards), ledger_(ledger) { answer(); }
+  SimDriver(const Cards& cards, SimLedger& ledger, int* questions = nullptr)
+      : cards_(cards), ledger_(ledger), questions_(questions) {
+    answer();
+  }
 
   void ask() override {
-    if (asked_us_ < 0) asked_us_ = ledger_.now_monotonic_us();
+    if (asked_us_ >= 0) return;
+    asked_us_ = ledger_.now_monotonic_us();
+    if (questions_ != nullptr) ++*questions_;
   }
   [[nodiscard]] int fd() const override { return asked_us_ < 0 ? -1 : 0; }
   [[nodiscard]] int64_t due_us() const override { return asked_us_ < 0 ? -1 : asked_us_ + asking_takes_us; }
@@ -41,6 +47,7 @@ class SimDriver : public Admission {
   [[nodiscard]] std::string refusal(const Snapshot& snapshot, int self, const Eligible& device,
                                     bool seated) const override {
     const Party& party = snapshot.parties[static_cast<size_t>(self)];
+    if (party.gpu.whole && taken_us_ < rule_until_us) return "its own rule";
     const auto there = seen_.find(snapshot.devices[device.device]);
     int64_t taken = there == seen_.end() ? 0 : there->second;
     if (party.gpu.whole) return taken > 0 ? "a stranger" : "";
@@ -53,6 +60,8 @@ class SimDriver : public Admission {
     return taken + party.gpu.vram_bytes > card_bytes ? "no room" : "";
   }
 
+  int64_t rule_until_us = -1;  // until then it refuses its own party, which asks for a whole card, and no other
+
  private:
   void answer() {
     seen_ = cards_;
@@ -63,6 +72,7 @@ class SimDriver : public Admission {
 
   const Cards& cards_;
   SimLedger& ledger_;
+  int* questions_;
   Cards seen_;
   int64_t asked_us_ = -1;
   int64_t begun_us_ = -1;
@@ -73,7 +83,11 @@ class EngineAndDriver : public testing::Test {
  protected:
   SimRun run(std::vector<SimJob> jobs, uint64_t seed = 1) {
     scenario_.emplace(PoolConfig{}, std::move(jobs), seed);
-    scenario_->admission = [this](SimLedger& ledger, size_t) { return std::make_unique<SimDriver>(cards_, ledger); };
+    scenario_->admission = [this](SimLedger& ledger, size_t index) {
+      auto driver = std::make_unique<SimDriver>(cards_, ledger, &questions_);
+      if (index == 0) driver->rule_until_us = began_us_ + rule_of_first_us_;
+      return driver;
+    };
     began_us_ = scenario_->world.now_us();
     for (const auto& [at_us, change] : changes_)
       scenario_->world.at(began_us_ + at_us, [this, change = change] { cards_[change.first] = change.second; });
@@ -92,6 +106,8 @@ class EngineAndDriver : public testing::Test {
   std::vector<std::pair<int64_t, std::pair<std::string, int64_t>>> changes_;
   std::optional<SimScenario> scenario_;
   int64_t began_us_ = 0;
+  int64_t rule_of_first_us_ = -1;
+  int questions_ = 0;  // that were asked by all, after the first look
 };
 
 TEST_F(EngineAndDriver, AWholeCardIsOneThatNoStrangerUses) {
@@ -121,6 +137,53 @@ TEST_F(EngineAndDriver, WhoIsRefusedKeepsItsPlaceInLine) {
   jobs[1].holds_us = 12 * second_us;
   const SimRun r = run(jobs);
   EXPECT_EQ(joined(r.seated), "1 0 2");
+}
+
+TEST_F(EngineAndDriver, WhoIsRefusedForLongAsksSeldom) {
+  stranger("A", 21);
+  stranger("A", 0, 60 * second_us);
+  const SimRun r = run({job(gpus(1, {"A"}))});
+  EXPECT_LE(seated_after_us(r, 0), 60 * second_us + slowest_look_us);
+  EXPECT_LE(questions_, 8 + 12);  // until the slowest pace is reached, and at it
+  EXPECT_GE(questions_, 12);
+}
+
+TEST_F(EngineAndDriver, OfManyWhoAreRefusedTheFirstAsksMostAndTellsTheOthers) {
+  stranger("A", 21);
+  stranger("A", 0, 60 * second_us);
+  std::vector<SimJob> jobs;
+  for (int i = 0; i < 8; ++i) {
+    jobs.push_back(job(vram(4, {"A"}), i * 1000));
+    jobs.back().holds_us = 100 * second_us;
+  }
+  const SimRun r = run(jobs);
+  EXPECT_LE(questions_, 150);
+  // 24 are six times four; the last two wait for the first.
+  for (size_t i = 0; i < 6; ++i) EXPECT_LE(seated_after_us(r, i), 60 * second_us + slowest_look_us) << i;
+  for (size_t i = 6; i < 8; ++i) EXPECT_GE(seated_after_us(r, i), 160 * second_us) << i;
+}
+
+// Its driver is asked now and then only. Who comes meanwhile, and sees the stranger gone, tells it.
+TEST_F(EngineAndDriver, WhoIsRefusedIsNotOvertakenByThoseWhoLookedLater) {
+  stranger("A", 21);
+  stranger("A", 0, 60 * second_us);
+  std::vector<SimJob> jobs;
+  for (int i = 0; i < 4; ++i) jobs.push_back(job(gpus(1, {"A"}), i * 1000));
+  for (int i = 0; i < 4; ++i) jobs.push_back(job(vram(14, {"A"}), 60 * second_us + 1000 + i * 1000));
+  const SimRun r = run(jobs);
+  EXPECT_EQ(joined(r.seated), "0 1 2 3 4 5 6 7");
+  EXPECT_LE(seated_after_us(r, 0), 60 * second_us + giving_way_us);
+}
+
+// It may be refused all the same, by what it alone knows of.
+TEST_F(EngineAndDriver, WhoIsRefusedByItsOwnRulesHoldsUpNobodyForLong) {
+  rule_of_first_us_ = 20 * second_us;
+  std::vector<SimJob> jobs{job(gpus(1, {"A"}))};
+  for (int i = 1; i < 4; ++i) jobs.push_back(job(vram(4, {"A"}), i * second_us));
+  const SimRun r = run(jobs);
+  for (size_t i = 1; i < 4; ++i)
+    EXPECT_LE(seated_after_us(r, i), static_cast<int64_t>(i) * second_us + giving_way_us) << i;
+  EXPECT_GE(seated_after_us(r, 0), 20 * second_us);
 }
 
 TEST_F(EngineAndDriver, ALeaseThatStillLoadsCountsInFull) {
@@ -188,8 +251,9 @@ TEST_F(EngineAndDriver, AtRandomNobodyIsForgotten) {
     };
     const SimRun r = scenario_->run();
     ASSERT_EQ(r.report.broken, "") << "seed " << seed;
-    // Asking is the only thing that an entitled one may be busy with while nobody is stopped.
-    ASSERT_LE(r.report.idle_us[0], 3 * asking_takes_us) << "seed " << seed;
+    // Asking, and giving way to those who ask, is all that an entitled one may be busy with while nobody is
+    // stopped.
+    ASSERT_LE(r.report.idle_us[0], 3 * asking_takes_us + giving_way_us) << "seed " << seed;
     ASSERT_LE(r.report.ended_us, began_us_ + 200 * second_us) << "seed " << seed;
     int unfinished = 0;
     for (const SimOutcome& o : r.jobs) unfinished += o.returned && o.error.empty() ? 0 : 1;

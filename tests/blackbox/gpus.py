@@ -123,6 +123,22 @@ def test_who_is_refused_waits_in_its_place_and_holds_nobody_up():
         check(end(small_late) == 0, "all ended well")
 
 
+def test_who_was_refused_for_long_is_not_overtaken():
+    """By now it looks every few seconds. The newcomer has looked just now, and tells it."""
+    with machine(*one()) as (gpus, pool):
+        other = stranger(pool, gpus, A, "21G")
+        whole = job(pool, "--gpus", "1", "--label", "whole")
+        waits(pool, whole)
+        time.sleep(5)
+        leave(other)
+        late = job(pool, "--vram", "14G")
+        seated(pool, whole, 2)
+        waits(pool, late, "held by whole")
+        end(whole)
+        seated(pool, late)
+        end(late)
+
+
 def test_what_a_job_leaves_lingers_and_is_waited_for():
     for more in ([], ["--vram", "10G"]):
         with machine(*one()) as (gpus, pool):
