@@ -46,11 +46,20 @@ std::string show_amount(const std::string& what, int64_t amount) {
   return what == "ram" || what == "vram" ? show_size(amount) : std::to_string(amount);
 }
 
+// Of how much there is, said for people.
+std::string what_there_is(const Shortfall& s, const InheritedVisibility& inherited) {
+  if (s.what == "vram" && s.there == 0) return "the driver does not say how much the cards it may use have";
+  if (s.what == "vram") return "the cards it may use have " + show_size(s.there);
+  if (s.what == "gpu" && (inherited.cuda || inherited.rocr || inherited.ze))
+    return "it may use " + std::to_string(s.there) + " (CUDA_VISIBLE_DEVICES or its like was inherited)";
+  return "the pool has " + show_amount(s.what, s.there);
+}
+
 int refuse_impossible(const Acquired& acquired) {
   std::string text = "can never run here:";
   for (const Shortfall& s : acquired.shortfalls)
     text += " it asks for " + show_amount(s.what, s.asked) + " " + s.what + ", but " +
-            (s.what == "vram" ? "the cards it may use have " : "the pool has ") + show_amount(s.what, s.there) + ";";
+            what_there_is(s, inherited_visibility()) + ";";
   text.pop_back();
   say(text);
   return exit_status::impossible;

@@ -84,7 +84,8 @@ std::string driver_refusal(const DeviceOccupancy& use, const DriverRules& rules,
   if (who.empty() || s.nobodys > s.strangers + s.graphics)
     who = show_size(s.nobodys) + " are used by no process that is seen from here";
   if (party.gpu.whole) {
-    if (s.compute_strangers == 0 && s.nobodys == 0) return "";
+    // Where the card's memory is the machine's, every program has some of it.
+    if (s.compute_strangers == 0 && (s.nobodys == 0 || use.device.unified_memory)) return "";
     return device_name(use.device) + ": " + who + ", and " + wants(party);
   }
   if (party.gpu.vram_bytes == 0) return "";

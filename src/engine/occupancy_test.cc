@@ -255,6 +255,18 @@ TEST_F(RefusalTest, ADesktopIsNoStrangerToAnExclusiveClaim) {
   EXPECT_EQ(refusal(false, 24 * gib).substr(0, 22), "GPU 0 has 23 GiB left:");
 }
 
+// GB10: what is used of the card is what is used of the machine.
+TEST_F(RefusalTest, WhereItsMemoryIsTheMachinesItsUseIsNoStranger) {
+  card_.unified_memory = true;
+  card_.vram_used_bytes = 6 * gib;
+  EXPECT_EQ(refusal(true, 0), "");
+  EXPECT_EQ(refusal(false, 18 * gib), "");
+  EXPECT_NE(refusal(false, 19 * gib), "");
+  process(300, 1, 1001);
+  on_card(300, 2 * gib);
+  EXPECT_NE(refusal(true, 0), "");
+}
+
 TEST_F(RefusalTest, AMonitorIsNoStranger) {
   process(300, 1, 0);
   on_card(300, 10 << 20);

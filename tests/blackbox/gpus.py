@@ -448,6 +448,8 @@ def test_unified_memory():
             total = int(f.readline().split()[1]) * 1024
         check(device["vram_total"] == total and device["vram_used"] is not None and device["util_pct"] is None, f"{device}")
         check(pool.run("run", "--no-wait", "--vram", "1G", "--", "true").returncode == 0, "a share of it")
+        done = pool.run("run", "--no-wait", "--gpus", "1", "--", "true")
+        check(done.returncode == 0, f"all of it, though the machine itself uses some: {done}")
         check(pool.run("run", "--vram", "100T", "--", "true").returncode == 3, "more than there is")
 
 
