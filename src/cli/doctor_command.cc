@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/doctor.h"
+#include "cli/doctor_gpu.h"
 #include "cli/exit_status.h"
 #include "cli/help.h"
 #include "cli/say.h"
@@ -18,7 +19,14 @@ namespace {
 
 void look_at_devices(Findings& out) {
   const auto devices = probe_devices(std::getenv("BERTH_SIM_GPUS"), sysfs_root());
-  if (!devices) return out.wrong(devices.error().message, {by_command("unset BERTH_SIM_GPUS", ::geteuid())});
+  if (!devices && devices.error().kind == ErrorKind::usage)
+    return out.wrong(devices.error().message, {by_command("unset BERTH_SIM_GPUS", ::geteuid())});
+  for (const GpuFinding& finding : gpu_findings(gpu_surroundings(sysfs_root()), devices))
+    if (finding.mend.empty())
+      out.note(finding.sentence);
+    else
+      out.wrong(finding.sentence, {in_words(finding.mend)});
+  if (!devices) return;
   if (devices->devices.empty()) return out.note("no GPU is seen from here");
   for (const Device& d : devices->devices)
     out.note("GPU " + std::to_string(d.index) + ": " + d.name + ", " + show_size(d.vram_total_bytes) + ", " + d.uuid);

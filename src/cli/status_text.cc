@@ -36,8 +36,9 @@ std::string devices_table(const PoolView& view, size_t width) {
   Table table({"GPU", "NAME", "UUID", "FREE", "HELD", "TOTAL", "COMPUTE HELD", "LOAD"});
   for (size_t i = 0; i < view.devices.size(); ++i) {
     const Device& d = view.devices[i];
-    table.add({std::to_string(d.index), d.name, d.uuid, show_size(free_vram_bytes(view, i)),
-               show_size(held_vram_bytes(view.snapshot, d)), show_size(d.vram_total_bytes),
+    const auto show = [&](int64_t bytes) { return d.vram_total_bytes == 0 ? std::string("?") : show_size(bytes); };
+    table.add({std::to_string(d.index), d.name, d.uuid, show(free_vram_bytes(view, i)),
+               show(held_vram_bytes(view.snapshot, d)), show(d.vram_total_bytes),
                std::to_string(held_compute_pct(view.snapshot, d)) + " %", percent(d.util_pct)});
   }
   std::string notes;

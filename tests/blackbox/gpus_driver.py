@@ -104,6 +104,30 @@ def test_with_its_standard_descriptors_closed():
             os.unlink(f"{pool.tmp}/out")
 
 
+def test_doctor_knows_the_mend():
+    cases = [("fail nvmlInit 18", "version mismatch", "reboot", 1), ("fail nvmlInit 4", "Insufficient Permissions", "/dev/nvidia", 1),
+             ("fail nvmlDeviceGetMemoryInfo 15", "GPU is lost", "Xid", 1), ("crash nvmlInit", "signal 11", "nvidia-smi", 1),
+             ("hang nvmlInit", "not answered", "reboot", 1), ("util 5", "NVIDIA Test", "", 0)]
+    with machine(one()) as (gpus, pool):
+        pool.env["BERTH_PROBE_LIMIT"] = QUICK
+        check(pool.run("set", "slot=1").returncode == 0, "set")
+        before = pool.run("doctor", env=dict(pool.env, BERTH_SIM_GPUS="1x24G")).stdout.count("WRONG")
+        for line, words, mend, wrong in cases:
+            gpus.lines = [line]
+            gpus.write()
+            done = pool.run("doctor")
+            check(words in done.stdout and done.stdout.count("WRONG") == before + wrong, f"{line}: {done}")
+            check(done.returncode == (1 if before + wrong else 0), f"{line}: {done}")
+            if mend:
+                lines = done.stdout.splitlines()
+                at = next(i for i, text in enumerate(lines) if words in text)
+                check(lines[at + 1].startswith("      mend: ") and mend in lines[at + 1], f"{line}: {done.stdout}")
+        gpus.lines = ["fail nvmlInit 9"]
+        gpus.write()
+        done = pool.run("doctor")
+        check("note  NVML: Driver Not Loaded" in done.stdout or "modprobe nvidia" in done.stdout, f"no card here: {done}")
+
+
 # ---------------------------------------------------------------- a CPU claim and the driver
 
 def test_a_cpu_claim_asks_no_driver():
