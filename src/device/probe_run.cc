@@ -57,7 +57,9 @@ Picture ask_drivers(const std::string& root) {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   const rlimit no_core{0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
-  const std::string text = encode_picture(ask_drivers(root));
+  Picture picture = ask_drivers(root);
+  picture.taken_us = monotonic_us();
+  const std::string text = encode_picture(picture);
   for (size_t done = 0; done < text.size();) {
     const ssize_t wrote =
         retry_eintr([&] { return ::write(STDERR_FILENO + 1, text.data() + done, text.size() - done); });
@@ -143,6 +145,7 @@ std::string encode_picture(const Picture& picture) {
               " " + or_unknown(p.vram_bytes));
     put(out, "trouble", d.trouble);
   }
+  put(out, "taken", picture.taken_us);
   out += last_line;
   out += '\n';
   return out;
@@ -158,7 +161,9 @@ Picture decode_picture(std::string_view text) {
     if (space == std::string_view::npos) continue;
     const std::string_view key = line.substr(0, space);
     const std::string value(line.substr(space + 1));
-    if (key == "complaint") {
+    if (key == "taken") {
+      picture.taken_us = parse_count(value).value_or(0);
+    } else if (key == "complaint") {
       picture.complaints.push_back(value);
     } else if (key == "device") {
       picture.devices.emplace_back();
@@ -241,7 +246,6 @@ Result<Picture> ProbeRun::finish() {
   if (text_.ends_with(std::string(last_line) + "\n")) {
     Picture picture = decode_picture(text_);
     picture.begun_us = begun_us_;
-    picture.taken_us = monotonic_us();
     give_up();
     return picture;
   }

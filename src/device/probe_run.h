@@ -24,7 +24,7 @@ struct Picture {
   std::vector<Device> devices;          // numbered: nvidia, amd, intel, each in PCI order
   std::vector<std::string> complaints;  // of drivers that are there and say nothing, in their own words
   int64_t begun_us = 0;                 // on monotonic_us()'s clock: when they were asked,
-  int64_t taken_us = 0;                 // and when the answer was there
+  int64_t taken_us = 0;                 // and when they had answered, however much later that was read
   friend bool operator==(const Picture&, const Picture&) = default;
 };
 
@@ -74,7 +74,7 @@ class ProbeRun {
 // BERTH_SYSFS_ROOT, for a recorded machine; "" without one.
 [[nodiscard]] std::string sysfs_root();
 
-// The text in which the child answers, both ways; without the times.
+// The text in which the child answers, both ways; without begun_us.
 [[nodiscard]] std::string encode_picture(const Picture& picture);
 [[nodiscard]] Picture decode_picture(std::string_view text);
 

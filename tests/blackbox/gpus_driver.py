@@ -319,6 +319,31 @@ def test_a_slow_driver_is_waited_for():
         end(waiter)
 
 
+def test_an_answer_that_was_not_read_in_time_is_old():
+    """It was asked and stopped; meanwhile the driver answered, and then the card was taken."""
+    with machine(one()) as (gpus, pool):
+        holder = job(pool, "--gpus", "1")
+        seated(pool, holder)
+        waiter = job(pool, "--gpus", "1")
+        waits(pool, waiter)
+        time.sleep(0.6)
+        gpus.lines = ["delay nvmlInit 300"]
+        gpus.write()
+        end(holder)
+        wait_until(lambda: len(descendants(waiter.pid)) == 1, 10, "it to ask", pool)
+        waiter.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        gpus.lines = []
+        other = stranger(pool, gpus, A, "21G")
+        gpus.write()
+        waiter.send_signal(signal.SIGCONT)
+        waits(pool, waiter, "21 GiB")
+        still_waits(pool, waiter, 0.5)
+        leave(other)
+        seated(pool, waiter)
+        end(waiter)
+
+
 def test_a_driver_that_comes_back():
     with machine(one()) as (gpus, pool):
         holder = job(pool, "--gpus", "1")

@@ -1,9 +1,10 @@
 """Cards shared by two users, of whom neither may look into the other's processes."""
 import json
 import os
+import shutil
 import subprocess
 
-from berthtest import check, job_of, kill, main, pid_ended, wait_until
+from berthtest import berth, check, job_of, kill, main, pid_ended, wait_until
 from faultkit import as_user, public, public_berth
 from gpukit import Card, end, job, library, machine, seated, sees_everybody, waits
 
@@ -89,6 +90,30 @@ def test_another_users_stranger_is_one():
         seated(pool, waiter)
         end(waiter)
         end(mine)
+    return ""
+
+
+def test_from_another_pid_namespace_nothing_is_counted_twice():
+    if missing() or not shutil.which("unshare"):
+        return f"skipped: {missing() or 'no unshare'}"
+    with machine(Card(A)) as (gpus, pool):
+        first = job(pool, "--vram", "8G")
+        seated(pool, first)
+        command = job_of(first)
+        gpus.cards[0].used = "18G"
+        gpus.cards[0].processes = [f"{command} 8G", "4000001 10G"]
+        gpus.write()
+        inside = lambda *words: subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", berth(), *words], env=pool.env, timeout=30,
+                                               check=False, capture_output=True, text=True)
+        # 8 that were granted, loaded or not, and 10 of nobody that is seen from there.
+        for words, status in ((["--vram", "6G"], 0), (["--vram", "7G"], 75), (["--gpus", "1"], 75)):
+            done = inside("run", "--no-wait", *words, "--", "true")
+            check(done.returncode == status, f"{words}: {done}")
+        done = inside("status", "--json")
+        [device] = json.loads(done.stdout)["devices"]
+        check(device["vram_free"] == 6 * GIB and device["unleased"] == [], f"{device}")
+        check("10 GiB are used by no process" in inside("status").stdout, "whose they are is not known")
+        end(first)
     return ""
 
 
