@@ -85,6 +85,19 @@ InheritedVisibility inherited_visibility() {
   return {variable("CUDA_VISIBLE_DEVICES"), variable("ROCR_VISIBLE_DEVICES"), variable("ZE_AFFINITY_MASK")};
 }
 
+std::string missing_card(const Picture& picture) {
+  for (const std::string& complaint : picture.complaints)
+    if (complaint.starts_with("NVML: GPU ")) return complaint;
+  return "";
+}
+
+bool chooses_by_number(const RunOptions& options, const InheritedVisibility& inherited) {
+  std::vector<std::string> words = inherited.cuda ? split(*inherited.cuda, ',') : std::vector<std::string>{};
+  words.insert(words.end(), options.only.begin(), options.only.end());
+  words.insert(words.end(), options.exclude.begin(), options.exclude.end());
+  return std::any_of(words.begin(), words.end(), [](const std::string& w) { return parse_count(w).has_value(); });
+}
+
 Result<std::vector<DeviceRef>> eligible_devices(const RunOptions& options, const std::vector<Device>& devices,
                                                 const InheritedVisibility& inherited) {
   auto only = listed("--only", options.only, devices);

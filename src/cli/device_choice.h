@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "core/claim.h"
 #include "device/device.h"
+#include "device/probe_run.h"
 
 namespace berth {
 
@@ -19,6 +20,12 @@ struct InheritedVisibility {
   std::optional<std::string> ze;    // ZE_AFFINITY_MASK: intel's
 };
 [[nodiscard]] InheritedVisibility inherited_visibility();
+
+// The complaint, where a driver says that there is a card which it cannot name: those after it have moved up,
+// and a number may mean another card to us than to whoever wrote it. "" where all cards are known.
+[[nodiscard]] std::string missing_card(const Picture& picture);
+// Whether the choice hangs on a number.
+[[nodiscard]] bool chooses_by_number(const RunOptions& options, const InheritedVisibility& inherited);
 
 // By --only, --exclude, --min-free and what was inherited. In the order in which they are preferred
 // where the plan sees no difference: the most free memory, the least load, the lowest index. Errors:

@@ -50,6 +50,18 @@ TEST(DeviceChoice, TheMostFreeThenTheLeastLoadedThenTheFirst) {
   EXPECT_EQ(chosen(cards), "nvidia2 nvidia3 nvidia1 nvidia0");
 }
 
+TEST(DeviceChoice, NumbersMeanNothingWhileACardIsMissing) {
+  EXPECT_EQ(missing_card({{}, {"NVML: Driver Not Loaded"}, 0, 0}), "");
+  EXPECT_EQ(missing_card({mixed, {"NVML: GPU 0: GPU is lost"}, 0, 0}), "NVML: GPU 0: GPU is lost");
+  RunOptions options;
+  EXPECT_FALSE(chooses_by_number(options, {}));
+  EXPECT_TRUE(chooses_by_number(options, {"GPU-a,1", {}, {}}));
+  options.only = {"GPU-a"};
+  EXPECT_FALSE(chooses_by_number(options, {"GPU-a", {}, {}}));
+  options.exclude = {"0"};
+  EXPECT_TRUE(chooses_by_number(options, {}));
+}
+
 TEST(DeviceChoice, OnlyAndExcludeTakeIndicesAndUniquePrefixes) {
   RunOptions options;
   options.only = {"0", "GPU-amd1"};

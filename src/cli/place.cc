@@ -176,6 +176,11 @@ Result<> Place::find_devices() {
     return Error{ErrorKind::probe, 0,
                  "no GPU can be seen from here; BERTH_SIM_GPUS=2x24G stands in simulated ones, and a claim like "
                  "--cpu 1 needs none"};
+  if (const std::string missing = missing_card(picture_);
+      !missing.empty() && chooses_by_number(options_, inherited_visibility()))
+    return Error{ErrorKind::probe, 0,
+                 "the state of the GPUs cannot be read: " + missing +
+                     "; until it is back the cards are not counted as before: name them by UUID"};
   auto eligible = eligible_devices(options_, picture_.devices, inherited_visibility());
   if (!eligible) return eligible.error();
   eligible_ = std::move(*eligible);
@@ -442,7 +447,8 @@ LeaseEnvironment Place::environment() const {
   }
   std::sort(out.devices.begin(), out.devices.end(), [](const Device& a, const Device& b) { return a.index < b.index; });
   if (!inherited_tokens_.empty()) out.tokens += ":" + inherited_tokens_;
-  out.visible_by_uuid = options_.visible_by_uuid;
+  // CUDA may still count a card that its driver cannot name.
+  out.visible_by_uuid = options_.visible_by_uuid || !missing_card(picture_).empty();
   if (options_.cap_env) {
     out.vram_cap_bytes = options_.claim.gpu.vram_bytes;
     out.compute_cap_pct = options_.claim.gpu.compute_pct;

@@ -331,12 +331,12 @@ bool Engine::gives_way(Look& look) {
              admission_->refusal(look.snapshot, index, e, /*seated=*/false).empty();
     });
     if (!let_in) continue;
-    const auto known = courtesies_.find(party.id);
+    const auto known = courtesies_.find(party);
     if (known == courtesies_.end() || now_us > known->second + courtesy_again_us) {
       (void)ledger_.ring(party);
-      courtesies_[party.id] = now_us + time_us;
+      courtesies_[party] = now_us + time_us;
     }
-    const int64_t until_us = courtesies_[party.id];
+    const int64_t until_us = courtesies_[party];
     if (now_us >= until_us) continue;
     waits = true;
     look.look_again_us = look.look_again_us < 0 ? until_us : std::min(look.look_again_us, until_us);

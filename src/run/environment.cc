@@ -27,7 +27,7 @@ void show_devices(const LeaseEnvironment& lease, Variables& ours, std::vector<st
   // ROCm's own programs read CUDA_VISIBLE_DEVICES too, and count what ROCR_VISIBLE_DEVICES left over anew:
   // one of them is enough. Intel's level-zero counts as the mask does.
   if (!amd.empty()) {
-    // ROCr knows a card by UUID only where that is the card's own.
+    // Without a number burnt into the chip there is no UUID that ROCr would take (device/amd.cc).
     const bool named = std::all_of(amd.begin(), amd.end(), [](const Device& d) { return d.uuid.starts_with("GPU-"); });
     ours.emplace_back("ROCR_VISIBLE_DEVICES", joined(amd, lease.visible_by_uuid && named));
     dropped = {"HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"};

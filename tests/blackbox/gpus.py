@@ -388,6 +388,12 @@ def test_a_gpu_that_the_driver_does_not_even_name_any_more():
         check(lease["position"] == 1, f"{lease}")
         done = pool.run("run", "--", "sh", "-c", "echo $BERTH_DEVICES")
         check(done.stdout == B + "\n", f"who needs one gets the other: {done}")
+        # Whether CUDA still counts it nobody knows: no number is believed, and none is handed on.
+        done = pool.run("run", "--only", B, "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
+        check(done.stdout == B + "\n", f"by UUID: {done}")
+        for words, env in ((["--only", "0"], {}), (["--exclude", "1"], {}), ([], {"CUDA_VISIBLE_DEVICES": "1"})):
+            done = pool.run("run", *words, "--", "true", env={**pool.env, **env})
+            check(done.returncode == 4 and "GPU is lost" in done.stderr, f"{words}, {env}: {done}")
         gpus.lines = []
         gpus.write()
         seated(pool, waiter)
