@@ -267,7 +267,7 @@ DeviceSums sums(const DeviceOccupancy& use, const std::vector<Holding>& holders)
 }
 
 std::optional<int64_t> free_bytes(const DeviceOccupancy& use, const std::vector<Holding>& holders) {
-  if (!use.device.vram_used_bytes || use.device.vram_total_bytes == 0) return std::nullopt;
+  if (use.device.vram_total_bytes == 0) return std::nullopt;
   const DeviceSums s = sums(use, holders);
   int64_t taken = s.strangers + s.graphics + s.nobodys;
   for (const Holding& holder : holders)

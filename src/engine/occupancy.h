@@ -118,7 +118,8 @@ struct Holding {
 [[nodiscard]] DeviceSums sums(const DeviceOccupancy& use, const std::vector<Holding>& holders);
 
 // Bytes of the device that a new share could have, by book and driver: what all others use or were
-// granted, whichever is more, is not among them. nullopt: the driver does not say what is used.
+// granted, whichever is more, is not among them. Where the driver does not say what is used in all, what it
+// says of single processes still counts. nullopt: it does not even say how much there is.
 [[nodiscard]] std::optional<int64_t> free_bytes(const DeviceOccupancy& use, const std::vector<Holding>& holders);
 
 }  // namespace berth

@@ -180,9 +180,14 @@ TEST_F(OccupancyTest, InAContainerALeasesOwnMemoryIsNotCountedTwice) {
 }
 
 TEST_F(OccupancyTest, UnknownIsNotZero) {
-  card_.vram_used_bytes = std::nullopt;
-  EXPECT_FALSE(free_bytes(look(), holders_).has_value());
   process(300, 1, 1001);
+  on_card(300, 4 * gib);
+  card_.vram_used_bytes = std::nullopt;
+  EXPECT_EQ(left_gib(), 20) << "what is known of a stranger counts";
+  card_.vram_total_bytes = 0;
+  EXPECT_FALSE(free_bytes(look(), holders_).has_value());
+  card_.vram_total_bytes = 24 * gib;
+  card_.processes.clear();
   on_card(300, std::nullopt);
   card_.vram_used_bytes = 5 * gib;
   const DeviceSums s = sums(look(), holders_);

@@ -477,7 +477,8 @@ EXPORT(nvmlDeviceGetMemoryInfo_v2, Thing* thing, void* to) {
   std::memcpy(&version, to, sizeof version);
   if (version != 0x02000028U) return function_not_found;
   if (!thing->has_memory) return not_supported;
-  const uint64_t used = thing->used + held_on(*thing).bytes;
+  // What lingers may be more than there is, beside those who came after it.
+  const uint64_t used = std::min(thing->total - thing->reserved, thing->used + held_on(*thing).bytes);
   put(to, 8, thing->total);
   put(to, 16, thing->reserved);
   put(to, 24, thing->total - thing->reserved - used);
@@ -488,7 +489,7 @@ EXPORT(nvmlDeviceGetMemoryInfo_v2, Thing* thing, void* to) {
 EXPORT(nvmlDeviceGetMemoryInfo, Thing* thing, void* to) {
   if (const int code = enter("nvmlDeviceGetMemoryInfo", thing); code != ok) return code;
   if (!thing->has_memory) return not_supported;
-  const uint64_t used = thing->used + thing->reserved + held_on(*thing).bytes;
+  const uint64_t used = std::min(thing->total, thing->used + thing->reserved + held_on(*thing).bytes);
   put(to, 0, thing->total);
   put(to, 8, thing->total - used);
   put(to, 16, used);
