@@ -344,6 +344,17 @@ bool Engine::gives_way(Look& look) {
   return waits;
 }
 
+// For one who does not stand in line. False: it was cancelled.
+bool Engine::ask_now() {
+  admission_->ask();
+  while (admission_->fd() >= 0) {
+    const Wake wake = ledger_.wait(admission_->due_us(), admission_->fd());
+    if (wake.cancelled && !(on_cancel_ && on_cancel_())) return false;
+    if ((wake.answered || wake.timed_out) && admission_->take_in()) return true;
+  }
+  return true;
+}
+
 // Sleeps until there is a reason to look at the pool again. A driver that refused us is asked again in
 // between, and its answer is such a reason.
 Wake Engine::sleep(const Look& look, int64_t next_us) {
@@ -642,7 +653,10 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
   bool waited = false;
   bool ask_first = false;
   for (;;) {  // one turn a wake-up
-    if (std::exchange(ask_first, false)) admission_->ask_and_wait();
+    if (std::exchange(ask_first, false) && !ask_now()) {
+      out.ending = Ending::cancelled;
+      return out;
+    }
     const int64_t lock_until =
         rule.no_wait && !entered_ ? ledger_.now_monotonic_us() + no_wait_patience_us : rule.deadline_us;
     const auto locked = ledger_.lock(lock_until);

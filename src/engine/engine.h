@@ -154,6 +154,7 @@ class Engine {
   static void count_refused_ahead(Look& look);
   bool gives_way(Look& look);
   [[nodiscard]] bool driver_answered_lately() const;
+  bool ask_now();
   Wake sleep(const Look& look, int64_t next_us);
   bool look_deeply(Look& look, const Watch& watched);
   bool supervise(Look& look, const std::vector<int>& entitled);

@@ -1,4 +1,5 @@
 """Drivers that say no, crash, or do not answer: what berth makes of them, and whom it keeps out of it."""
+import fcntl
 import os
 import shutil
 import signal
@@ -249,6 +250,25 @@ def test_who_asks_can_be_interrupted():
         waiter.wait(10)
         nobody_left("killed: the probe to be gone")
         check(pool.run("run", "--cpu", "1", "--", "true").returncode == 0 and pool.leases() == [], "all tidy")
+
+
+def test_who_does_not_wait_asks_again_where_the_answer_has_aged():
+    with machine(one()) as (gpus, pool):
+        check(pool.run("set", "slot=1").returncode == 0, "set")
+        for hung in (False, True):
+            lock = os.open(pool.path, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            process = pool.spawn("run", "--no-wait", "--", "true")
+            time.sleep(0.5)  # it has its first answer, and waits for the lock
+            hang(gpus, "nvmlInit" if hung else None)
+            time.sleep(0.6)
+            os.close(lock)
+            if hung:
+                wait_until(lambda p=process: len(descendants(p.pid)) == 1, 10, "it to ask", pool)
+                process.send_signal(signal.SIGINT)
+            check(wait_exit(process, 3, pool) == (-signal.SIGINT if hung else 0), f"{process.returncode}: {pool.err(process)}")
+        nobody_left("the probe to be gone")
+        check(pool.leftovers() == [], f"left behind: {pool.leftovers()}")
 
 
 def test_others_go_on_while_the_driver_hangs():
