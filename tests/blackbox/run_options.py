@@ -182,21 +182,26 @@ def test_visible():
 
 # ---------------------------------------------------------------- --dry-run
 
+def entries(pool):
+    """All that lies in the pool, but for the list of a holder's processes: it comes a moment after the seat."""
+    return [entry for entry in pool.entries() if not entry.endswith(".c")]
+
+
 def test_dry_run_says_and_changes_nothing():
     with Pool(slot=2, sim_gpus="2x24G") as pool:
-        before = pool.entries()
+        before = entries(pool)
         ran = pool.tmp + "/ran"
         check(shown(pool, *SLOT, "--dry-run", "touch", ran) == "would start now\n", "free")
         check(shown(pool, "run", "--gpus", "2", "--dry-run", "touch", ran) == "would start now on GPU 0, 1\n", "where")
         done = pool.run("run", "-r", "slot=3", "--dry-run", "touch", ran)
         check(done.returncode == 3 and done.stdout == "" and "can never run here" in done.stderr, f"{done}")
-        check(pool.entries() == before, f"{before} became {pool.entries()}")
+        check(entries(pool) == before, f"{before} became {entries(pool)}")
         holder = hold(pool, "-r", "slot=2", "--label", "nightly")
-        before = pool.entries()
+        before = entries(pool)
         for words in (["-r", "slot=1"], ["-r", "slot=1", "--no-wait"], ["-r", "slot=1", "--timeout", "9"]):
             done = pool.run("run", *words, "--dry-run", "touch", ran)
             check(done.returncode == 75 and re.search("would wait .*nightly", done.stdout) and not done.stderr, f"{done}")
-        check(pool.entries() == before and not os.path.exists(ran), "it changed something")
+        check(entries(pool) == before and not os.path.exists(ran), "it changed something")
         kill(holder.pid, signal.SIGTERM)
 
 
