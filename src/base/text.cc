@@ -47,9 +47,10 @@ std::optional<Decimal> read_decimal(std::string_view text) {
   if (i == 0) return std::nullopt;
   if (i < text.size() && text[i] == '.') {
     const size_t point = i++;
-    long double scale = 0.1L;
-    for (; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i, scale /= 10) {
+    long double scale = 1;
+    for (; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i) {
       if (i - point > 9) return std::nullopt;
+      scale /= 10;
       value += scale * (text[i] - '0');
     }
     if (i == point + 1) return std::nullopt;

@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
-#include <cstdio>
 #include <set>
 #include <utility>
 
@@ -93,9 +92,8 @@ bool is_root() {
   std::array<char, 128> text{};
   if (!fd.valid() || ::read(fd.get(), text.data(), text.size() - 1) <= 0) return true;
   // "0 0 4294967295": everybody, as themselves. In a user namespace of one's own it says less.
-  unsigned long inside = 0;
-  unsigned long outside = 0;
-  return std::sscanf(text.data(), "%lu %lu", &inside, &outside) == 2 && inside == 0 && outside == 0;
+  const std::vector<std::string> words = split(text.data(), ' ');
+  return words.size() >= 2 && words[0] == "0" && words[1] == "0";
 }
 
 LocalLedger::LocalLedger(LocalPool& pool, int cancel_fd) : pool_(pool), lock_(pool.fd()), cancel_fd_(cancel_fd) {}

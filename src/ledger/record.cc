@@ -327,7 +327,7 @@ bool decode_config(std::string_view text, PoolConfig& config) {
     const auto amount = parse_count(word->substr(equals + 1));
     if (!amount) return false;
     if (key == "policy.age") {
-      if (*amount < 1 || *amount > 366 * 86400) return false;
+      if (*amount < 1 || *amount > int64_t{366} * 86400) return false;
       read.policy.age_s = *amount;
     } else if (key == "policy.max_priority") {
       if (*amount > max_priority_magnitude) return false;

@@ -77,7 +77,7 @@ void Fiber::suspend() {
 }
 
 void Fiber::enter(unsigned high, unsigned low) {
-  reinterpret_cast<Fiber*>((static_cast<uintptr_t>(high) << 32U) | low)->run();
+  reinterpret_cast<Fiber*>((static_cast<uintptr_t>(high) << 32U) | low)->run();  // NOLINT: makecontext() takes ints
 }
 
 void Fiber::run() {

@@ -52,6 +52,6 @@ struct Shortfall {
 [[nodiscard]] Plan plan(const Snapshot& snapshot, const std::vector<bool>& absent = {});
 
 // Empty when the claim of parties[party] could be met by an empty pool.
-[[nodiscard]] std::vector<Shortfall> shortfalls(const Snapshot& snapshot, int party);
+[[nodiscard]] std::vector<Shortfall> shortfalls(const Snapshot& snapshot, int index);
 
 }  // namespace berth
