@@ -74,6 +74,35 @@ std::tuple<int64_t, int, int> preference(const Device& d) {
           d.util_pct.value_or(0) / step_pct, d.index};
 }
 
+// Numbers the groups: 0, 1, 2 ... as they first come. Where all devices are in one group, or each is in one
+// of its own, there is nothing to say.
+void number_groups(const std::vector<size_t>& group_of, std::vector<DeviceRef>& refs, uint8_t DeviceRef::*number) {
+  std::vector<size_t> known;
+  for (const size_t group : group_of)
+    if (std::find(known.begin(), known.end(), group) == known.end()) known.push_back(group);
+  if (known.size() == 1 || known.size() == group_of.size()) return;
+  for (size_t i = 0; i < refs.size(); ++i)
+    refs[i].*number = static_cast<uint8_t>(std::find(known.begin(), known.end(), group_of[i]) - known.begin());
+}
+
+// Who has a fast link to whom, directly or through others; and who hangs on which node.
+void number_neighbours(const std::vector<const Device*>& devices, std::vector<DeviceRef>& refs) {
+  if (devices.size() < 3 || devices.size() > max_claim_devices) return;
+  std::vector<size_t> link(devices.size());
+  for (size_t i = 0; i < link.size(); ++i) link[i] = i;
+  for (size_t i = 0; i < devices.size(); ++i)
+    for (size_t j = 0; j < devices.size(); ++j) {
+      const auto& peers = devices[i]->peers;
+      if (std::find(peers.begin(), peers.end(), devices[j]->uuid) == peers.end()) continue;
+      const size_t from = link[j];
+      std::replace(link.begin(), link.end(), from, link[i]);
+    }
+  number_groups(link, refs, &DeviceRef::link);
+  std::vector<size_t> node;
+  for (const Device* d : devices) node.push_back(static_cast<size_t>(d->numa_node + 1));
+  number_groups(node, refs, &DeviceRef::numa);
+}
+
 std::optional<std::string> variable(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? std::nullopt : std::optional<std::string>(value);
@@ -123,7 +152,8 @@ Result<std::vector<DeviceRef>> eligible_devices(const RunOptions& options, const
                    [](const Device* a, const Device* b) { return preference(*a) < preference(*b); });
   std::vector<DeviceRef> out;
   out.reserve(chosen.size());
-  for (const Device* d : chosen) out.push_back({d->uuid, d->vram_total_bytes});
+  for (const Device* d : chosen) out.push_back({d->uuid, d->vram_total_bytes, 0, 0});
+  number_neighbours(chosen, out);
   return out;
 }
 

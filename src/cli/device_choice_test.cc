@@ -75,6 +75,27 @@ TEST(DeviceChoice, OnlyAndExcludeTakeIndicesAndUniquePrefixes) {
   EXPECT_EQ(chosen(mixed, {}, options), "nvidia1");
 }
 
+TEST(DeviceChoice, NeighboursAreNumbered) {
+  std::vector<Device> cards{card(0, "nvidia", 0), card(1, "nvidia", 1), card(2, "nvidia", 2), card(3, "nvidia", 3)};
+  const auto groups = [&](uint8_t DeviceRef::*group) {
+    std::string out;
+    const auto refs = eligible_devices({}, cards, {});
+    for (const DeviceRef& r : *refs) out += std::to_string(r.*group);
+    return out;
+  };
+  EXPECT_EQ(groups(&DeviceRef::link), "0000");
+  cards[0].peers = {"GPU-nvidia2"};
+  cards[2].peers = {"GPU-nvidia0"};
+  EXPECT_EQ(groups(&DeviceRef::link), "0102");
+  cards[1].peers = {"GPU-nvidia3"};
+  EXPECT_EQ(groups(&DeviceRef::link), "0101");
+  cards[3].peers = {"GPU-nvidia0"};
+  EXPECT_EQ(groups(&DeviceRef::link), "0000");  // all of one group
+  cards[0].numa_node = cards[1].numa_node = 0;
+  cards[2].numa_node = cards[3].numa_node = 1;
+  EXPECT_EQ(groups(&DeviceRef::numa), "0011");
+}
+
 TEST(DeviceChoice, WhatCanNeverBeFreeIsNotEligible) {
   RunOptions options;
   options.min_free_bytes = 25 * gib;

@@ -12,7 +12,7 @@ bool valid_resource_name(std::string_view name) {
     if (!letter && !digit && c != '_' && c != '.' && c != '-') return false;
   }
   if (name.starts_with("policy.")) return false;
-  return name != "gpu" && name != "vram" && name != "compute" && name != "on";
+  return name != "gpu" && name != "vram" && name != "compute" && name != "on" && name != "link" && name != "numa";
 }
 
 std::string describe_amount(const std::string& name, int64_t amount) {

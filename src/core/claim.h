@@ -15,7 +15,7 @@ inline constexpr size_t max_resource_name = 32;
 inline constexpr int max_priority_magnitude = 1'000'000;
 
 struct NamedAmount {
-  std::string name;    // [A-Za-z0-9_.-]{1,32}; not one of gpu, vram, compute, on
+  std::string name;    // [A-Za-z0-9_.-]{1,32}; not one of gpu, vram, compute, on, link, numa
   int64_t amount = 0;  // 1 .. max_amount; bytes for ram
   friend bool operator==(const NamedAmount&, const NamedAmount&) = default;
 };
@@ -24,6 +24,10 @@ struct NamedAmount {
 struct DeviceRef {
   std::string uuid;
   int64_t vram_bytes = 0;
+  // Devices of one number have a fast link between them, or hang on one NUMA node. 0 for all: nothing is
+  // known, or it makes no difference.
+  uint8_t link = 0;
+  uint8_t numa = 0;
   friend bool operator==(const DeviceRef&, const DeviceRef&) = default;
 };
 

@@ -63,6 +63,8 @@ struct Amount {
 struct Eligible {
   uint16_t device = 0;  // index into Snapshot::devices
   uint8_t ordinal = 0;  // its place in the claim
+  uint8_t link = 0;     // see DeviceRef
+  uint8_t numa = 0;
   int64_t vram_bytes = 0;
 };
 

@@ -34,6 +34,17 @@ std::string encode_claim(const Claim& claim) {
       word("compute", std::to_string(claim.gpu.compute_pct));
     }
     for (const DeviceRef& d : claim.eligible) word("on", d.uuid + ":" + std::to_string(d.vram_bytes));
+    const auto groups = [&](std::string_view key, uint8_t DeviceRef::*group) {
+      std::string text;
+      bool known = false;
+      for (const DeviceRef& d : claim.eligible) {
+        text += (text.empty() ? "" : ".") + std::to_string(d.*group);
+        known = known || d.*group != 0;
+      }
+      if (known) word(key, text);
+    };
+    groups("link", &DeviceRef::link);
+    groups("numa", &DeviceRef::numa);
   }
   return out;
 }
@@ -92,9 +103,21 @@ bool decode_device(std::string_view value, Party& party, Snapshot& snapshot) {
   if (!device) return false;
   for (const Eligible& e : snapshot.eligible(party))
     if (e.device == *device) return false;
-  snapshot.eligibles.push_back({*device, static_cast<uint8_t>(party.eligible.count), *bytes});
+  snapshot.eligibles.push_back({*device, static_cast<uint8_t>(party.eligible.count), 0, 0, *bytes});
   ++party.eligible.count;
   return true;
+}
+
+// One number for each "on" word before it.
+bool decode_groups(std::string_view text, uint8_t Eligible::*group, const Party& party, Snapshot& snapshot) {
+  Fields numbers(text, '.');
+  for (uint32_t i = 0; i < party.eligible.count; ++i) {
+    const auto word = numbers.next();
+    const auto number = word ? parse_count(*word) : std::nullopt;
+    if (!number || *number > UINT8_MAX) return false;
+    snapshot.eligibles[party.eligible.first + i].*group = static_cast<uint8_t>(*number);
+  }
+  return !numbers.next();
 }
 
 bool decode_counter(std::string_view key, int64_t amount, Party& party, Snapshot& snapshot) {
@@ -120,6 +143,10 @@ bool decode_claim(std::string_view text, Party& party, Snapshot& snapshot) {
     const std::string_view value = word->substr(equals + 1);
     if (key == "on") {
       if (!decode_device(value, party, snapshot)) return false;
+      continue;
+    }
+    if (key == "link" || key == "numa") {
+      if (!decode_groups(value, key == "link" ? &Eligible::link : &Eligible::numa, party, snapshot)) return false;
       continue;
     }
     const auto amount = parse_count(value);

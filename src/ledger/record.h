@@ -12,7 +12,8 @@
 //           a mask of ordinals in hexadecimal for the devices that its driver refuses it; CLAIM as
 //           below, or "@" when it stands in the target because the name would grow too long; PARENT the
 //           id of the lease that this one is inside of. A reader ignores further fields.
-//   claim   words joined by "+": cpu=4  ram=1073741824  gpu=2  vram=8589934592  compute=50  on=UUID:BYTES
+//   claim   words joined by "+": cpu=4  ram=1073741824  gpu=2  vram=8589934592  compute=50  on=UUID:BYTES,
+//           link=0.0.1.1 and numa=0.0.0.0: a number for each "on" word; equal ones are neighbours
 //   target  the claim, or an empty line when it stands in the name; then lines "key value":
 //           pid, pidns, label, cmd, token. At most 4,095 bytes; text is cut to fit.
 //

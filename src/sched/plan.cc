@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sched/neighbours.h"
+
 namespace berth {
 
 namespace {
@@ -60,6 +62,7 @@ class Ground {
       if (left_a != left_b) return left_a < left_b;
       return ua.compute_pct > ub.compute_pct;
     });
+    if (party.gpu.whole) prefer_neighbours(fit, static_cast<size_t>(party.gpu.count));
     std::vector<uint16_t> chosen;
     for (const Eligible* e : fit) {
       if (chosen.size() == static_cast<size_t>(party.gpu.count)) break;
