@@ -86,7 +86,7 @@ std::string veto_reason(const PoolView& view, const Party& self) {
     const auto use = std::find_if(view.uses.begin(), view.uses.end(), of_it);
     if (use == view.uses.end() && !view.complaints.empty()) return view.complaints.front();
     if (use != view.uses.end()) {
-      std::string why = driver_refusal(*use, {}, view.snapshot, self, e.device, /*seated=*/true);
+      std::string why = driver_refusal(*use, {}, view.snapshot, {}, self, e.device, /*seated=*/true);
       if (!why.empty()) return why;
     }
     cards += (cards.empty() ? "" : ", ") + (use == view.uses.end() ? uuid : device_name(use->device));
@@ -204,7 +204,7 @@ int held_compute_pct(const Snapshot& snapshot, const Device& device) {
 std::vector<Holding> holdings_of(const PoolView& view, const Device& device) {
   for (size_t i = 0; i < view.snapshot.devices.size(); ++i)
     if (view.snapshot.devices[i] == device.uuid)
-      return holdings(view.snapshot, static_cast<uint16_t>(i), device.vram_total_bytes);
+      return holdings(view.snapshot, {}, static_cast<uint16_t>(i), device.vram_total_bytes);
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/snapshot.h"
 
@@ -37,8 +38,9 @@ class Admission {
   // Why parties[self] may not be on that device as the driver last saw it; "" where it may. Pure.
   // `seated`: the plan would seat it there now, beside those who hold some of it. Otherwise the question
   // is whether it could be there if no lease stood in its way.
-  [[nodiscard]] virtual std::string refusal(const Snapshot& snapshot, int self, const Eligible& device,
-                                            bool seated) const = 0;
+  // `dead`, by index: who holds nothing any more, though his record stands.
+  [[nodiscard]] virtual std::string refusal(const Snapshot& snapshot, const std::vector<bool>& dead, int self,
+                                            const Eligible& device, bool seated) const = 0;
 };
 
 }  // namespace berth

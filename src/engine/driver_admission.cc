@@ -15,15 +15,24 @@ std::string wants(const Party& party) {
   return party.gpu.whole ? "it is asked for alone" : show_size(party.gpu.vram_bytes) + " are asked for";
 }
 
-// Where no lease is to count, what leases make of the card does not count either.
-std::string rule_refusal(const DeviceOccupancy& use, const DriverRules& rules, const DeviceSums& s, bool alone) {
+// Where no lease is to count, what leases make of the card does not count either. Unknown is not 0: what is
+// known of a sum counts, and a load that nobody tells may be any.
+std::string rule_refusal(const DeviceOccupancy& use, const std::vector<Holding>& holders, const DriverRules& rules,
+                         const DeviceSums& s, bool alone) {
   const Device& device = use.device;
-  const int64_t others = alone ? s.strangers + s.graphics + s.nobodys : device.vram_used_bytes.value_or(0);
+  int64_t others = s.strangers + s.graphics + s.nobodys;
+  if (!alone) {
+    for (const Holding& holder : holders)
+      others += std::max(holder.claimed_bytes, lease_bytes(use, holder.lease).value_or(0));
+    others = device.vram_used_bytes.value_or(others);
+  }
   const int64_t left = device.vram_total_bytes - others;
   if (rules.min_free_bytes > 0 && left < rules.min_free_bytes)
     return device_name(device) + " has " + show_size(std::max<int64_t>(0, left)) + " free, less than --min-free " +
            show_size(rules.min_free_bytes);
-  if (!alone && device.util_pct.value_or(0) > rules.max_util_pct)
+  if (alone || rules.max_util_pct >= 100) return "";
+  if (!device.util_pct) return device_name(device) + " does not say how busy it is, which --max-util asks for";
+  if (*device.util_pct > rules.max_util_pct)
     return device_name(device) + " is " + std::to_string(*device.util_pct) + " % busy, more than --max-util " +
            std::to_string(rules.max_util_pct);
   return "";
@@ -61,10 +70,12 @@ std::string name_strangers(const DeviceOccupancy& use, const std::vector<Holding
   return text;
 }
 
-std::vector<Holding> holdings(const Snapshot& snapshot, uint16_t device, int64_t device_bytes) {
+std::vector<Holding> holdings(const Snapshot& snapshot, const std::vector<bool>& dead, uint16_t device,
+                              int64_t device_bytes) {
   std::vector<Holding> out;
-  for (const Party& p : snapshot.parties) {
-    if (p.state != PartyState::held || p.nested) continue;
+  for (size_t i = 0; i < snapshot.parties.size(); ++i) {
+    const Party& p = snapshot.parties[i];
+    if (p.state != PartyState::held || p.nested || (i < dead.size() && dead[i])) continue;
     const auto granted = snapshot.granted(p);
     if (std::find(granted.begin(), granted.end(), device) == granted.end()) continue;
     out.push_back({p.key(), p.gpu.whole ? device_bytes : p.gpu.vram_bytes});
@@ -73,13 +84,13 @@ std::vector<Holding> holdings(const Snapshot& snapshot, uint16_t device, int64_t
 }
 
 std::string driver_refusal(const DeviceOccupancy& use, const DriverRules& rules, const Snapshot& snapshot,
-                           const Party& party, uint16_t device, bool seated) {
+                           const std::vector<bool>& dead, const Party& party, uint16_t device, bool seated) {
   if (!use.device.trouble.empty()) return device_name(use.device) + " cannot be used: " + use.device.trouble;
-  const std::vector<Holding> holders = holdings(snapshot, device, use.device.vram_total_bytes);
+  const std::vector<Holding> holders = holdings(snapshot, dead, device, use.device.vram_total_bytes);
   if (std::string why = mode_refusal(use, holders, seated); !why.empty()) return why;
   const DeviceSums s = sums(use, holders);
   const bool alone = !seated && !holders.empty();
-  if (std::string why = rule_refusal(use, rules, s, alone); !why.empty()) return why;
+  if (std::string why = rule_refusal(use, holders, rules, s, alone); !why.empty()) return why;
   std::string who = name_strangers(use, holders);
   if (who.empty() || s.nobodys > s.strangers + s.graphics)
     who = show_size(s.nobodys) + " are used by no process that is seen from here";
@@ -155,11 +166,13 @@ void DriverAdmission::ask_and_wait() {
   }
 }
 
-std::string DriverAdmission::refusal(const Snapshot& snapshot, int self, const Eligible& device, bool seated) const {
+std::string DriverAdmission::refusal(const Snapshot& snapshot, const std::vector<bool>& dead, int self,
+                                     const Eligible& device, bool seated) const {
   const std::string& uuid = snapshot.devices[device.device];
   for (const DeviceOccupancy& use : devices_)
     if (use.device.uuid == uuid)
-      return driver_refusal(use, rules_, snapshot, snapshot.parties[static_cast<size_t>(self)], device.device, seated);
+      return driver_refusal(use, rules_, snapshot, dead, snapshot.parties[static_cast<size_t>(self)], device.device,
+                            seated);
   return failure_.empty() ? "the driver does not show " + uuid + " any more" : failure_;
 }
 

@@ -32,8 +32,8 @@ class DriverAdmission : public Admission {
   void ask_and_wait() override;
   [[nodiscard]] int64_t begun_us() const override { return begun_us_; }
   [[nodiscard]] int64_t taken_us() const override { return taken_us_; }
-  [[nodiscard]] std::string refusal(const Snapshot& snapshot, int self, const Eligible& device,
-                                    bool seated) const override;
+  [[nodiscard]] std::string refusal(const Snapshot& snapshot, const std::vector<bool>& dead, int self,
+                                    const Eligible& device, bool seated) const override;
 
  private:
   void answer(const Picture& picture);
@@ -52,10 +52,12 @@ class DriverAdmission : public Admission {
 // Why `party` of the snapshot may not be on that device as the driver saw it; "" where it may. Pure; see
 // Admission::refusal().
 [[nodiscard]] std::string driver_refusal(const DeviceOccupancy& use, const DriverRules& rules, const Snapshot& snapshot,
-                                         const Party& party, uint16_t device, bool seated);
+                                         const std::vector<bool>& dead, const Party& party, uint16_t device,
+                                         bool seated);
 
-// Those who hold some of a device by the book, with how much.
-[[nodiscard]] std::vector<Holding> holdings(const Snapshot& snapshot, uint16_t device, int64_t device_bytes);
+// Those who hold some of a device by the book, with how much. `dead` by index; empty: nobody is.
+[[nodiscard]] std::vector<Holding> holdings(const Snapshot& snapshot, const std::vector<bool>& dead, uint16_t device,
+                                            int64_t device_bytes);
 
 // "GPU 3": how a device is called among people.
 [[nodiscard]] std::string device_name(const Device& device);

@@ -244,7 +244,7 @@ bool Engine::driver_answered_lately() const {
 }
 
 void Engine::refuse(Look& look, const Eligible& device, bool seated) {
-  const std::string why = admission_->refusal(look.snapshot, look.self, device, seated);
+  const std::string why = admission_->refusal(look.snapshot, look.dead, look.self, device, seated);
   if (why.empty()) return;
   look.veto |= OrdinalMask{1} << device.ordinal;
   look.refusal = why;
@@ -258,26 +258,37 @@ void Engine::count_refused_ahead(Look& look) {
   }
 }
 
+// Since when an answer has to have been asked for, of each device that we may use. Who comes to hold some
+// of it is in the book, and the book is believed.
+void Engine::note_departures(const Look& look) {
+  const Party& self = look.snapshot.parties[static_cast<size_t>(look.self)];
+  device_books_.resize(max_claim_devices);
+  const auto note = [&](const Eligible& e) {
+    std::vector<PartyKey> holders;
+    for (size_t i = 0; i < look.snapshot.parties.size(); ++i) {
+      const Party& p = look.snapshot.parties[i];
+      const auto granted = look.snapshot.granted(p);
+      const bool on_it = std::find(granted.begin(), granted.end(), e.device) != granted.end();
+      if (p.state == PartyState::held && on_it && !look.dead[i]) holders.push_back(p.key());
+    }
+    DeviceBook& book = device_books_[e.ordinal];
+    const bool somebody_left = std::any_of(book.holders.begin(), book.holders.end(), [&](const PartyKey& was) {
+      return std::find(holders.begin(), holders.end(), was) == holders.end();
+    });
+    if (somebody_left) book.left_us = ledger_.now_monotonic_us();
+    book.holders = std::move(holders);
+  };
+  for (const Eligible& e : look.snapshot.eligible(self)) note(e);
+  for (const Eligible& e : look.snapshot.vetoed(self)) note(e);
+}
+
 // Where the driver has been asked lately, the veto is made anew: first the devices on which we could not
 // be even if no lease stood in our way, then those on which the plan seats us and the driver does not,
 // until both agree. Planning again around each costs nobody anything: nothing of it is published yet.
 void Engine::heed_driver(Look& look, const std::function<void(Look&)>& replan) {
   if (record_.claim.gpu.count == 0) return;
   const auto self = static_cast<size_t>(look.self);
-  std::vector<PartyKey> holders;
-  for (const Party& p : look.snapshot.parties) {
-    const auto granted = look.snapshot.granted(p);
-    const auto wanted = [&](const auto& e) {
-      return std::find(granted.begin(), granted.end(), e.device) != granted.end();
-    };
-    const auto mine = look.snapshot.eligible(look.snapshot.parties[self]);
-    const auto vetoed = look.snapshot.vetoed(look.snapshot.parties[self]);
-    if (std::any_of(mine.begin(), mine.end(), wanted) || std::any_of(vetoed.begin(), vetoed.end(), wanted))
-      holders.push_back(p.key());
-  }
-  std::sort(holders.begin(), holders.end());
-  if (holders != device_holders_ && entered_) holders_since_us_ = ledger_.now_monotonic_us();
-  device_holders_ = std::move(holders);
+  note_departures(look);
 
   if (!driver_answered_lately()) {
     look.impossible = look.verdict() == Verdict::impossible && look.veto == 0;
@@ -298,15 +309,18 @@ void Engine::heed_driver(Look& look, const std::function<void(Look&)>& replan) {
     replan(look);
     count_refused_ahead(look);
     if (look.verdict() != Verdict::seat) return;
-    // A device whose lease ended after the question may still be full of what that lease left there.
-    if (admission_->begun_us() < holders_since_us_) {
-      look.asks_driver = true;
-      return;
-    }
     const OrdinalMask known = look.veto;
     const auto& seat = look.plan.seat_of(look.self);
-    for (const Eligible& device : all)
-      if (std::find(seat.begin(), seat.end(), device.device) != seat.end()) refuse(look, device, /*seated=*/true);
+    for (const Eligible& device : all) {
+      if (std::find(seat.begin(), seat.end(), device.device) == seat.end()) continue;
+      // A device whose lease ended after the question may still be full of what that lease left there.
+      look.asks_driver = look.asks_driver || admission_->begun_us() < device_books_[device.ordinal].left_us;
+      refuse(look, device, /*seated=*/true);
+    }
+    if (look.asks_driver) {
+      look.veto = known;
+      return;
+    }
     if (look.veto == known) return;
   }
 }
@@ -328,7 +342,7 @@ bool Engine::gives_way(Look& look) {
     const auto vetoed = look.snapshot.vetoed(party);
     const bool let_in = !look.dead[i] && std::any_of(vetoed.begin(), vetoed.end(), [&](const Eligible& e) {
       return std::find(seat.begin(), seat.end(), e.device) != seat.end() &&
-             admission_->refusal(look.snapshot, index, e, /*seated=*/false).empty();
+             admission_->refusal(look.snapshot, look.dead, index, e, /*seated=*/false).empty();
     });
     if (!let_in) continue;
     const auto known = courtesies_.find(party);
@@ -556,6 +570,7 @@ void Engine::leave_the_line() {
 
 void Engine::begin(const Request& request) {
   record_ = Record{};
+  device_books_.clear();
   record_.id = ledger_.new_id();
   record_.priority = request.priority;
   priority_cap_ = request.priority_cap;

@@ -151,6 +151,7 @@ class Engine {
   void heed_driver(Look& look, const std::function<void(Look&)>& replan);
   bool find_own_record(Look& look, const PartyKey& who);
   void refuse(Look& look, const Eligible& device, bool seated);
+  void note_departures(const Look& look);
   static void count_refused_ahead(Look& look);
   bool gives_way(Look& look);
   [[nodiscard]] bool driver_answered_lately() const;
@@ -193,9 +194,14 @@ class Engine {
   bool entered_ = false;
   bool seated_ = false;
   Admission* admission_ = nullptr;
-  std::vector<PartyKey> device_holders_;  // those on devices that we may use, as of the last look
-  int64_t holders_since_us_ = 0;          // since when it is these; an older answer says nothing of them
-  int64_t ask_again_us_ = -1;             // of a driver that refused us something
+  // Of each device of the claim, by ordinal: who lived on it at the last look, and when somebody was last
+  // seen to have left it. An answer that was asked for before says nothing of what he left behind.
+  struct DeviceBook {
+    std::vector<PartyKey> holders;
+    int64_t left_us = 0;
+  };
+  std::vector<DeviceBook> device_books_;
+  int64_t ask_again_us_ = -1;  // of a driver that refused us something
   int64_t ask_pace_us_ = 0;
   bool come_back_ = false;  // stepped aside, and to stand in line again at the next look
   bool deep_ = false;       // the next look asks the kernel about everybody that stands in the way

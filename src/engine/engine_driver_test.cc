@@ -44,16 +44,17 @@ class SimDriver : public Admission {
   }
   [[nodiscard]] int64_t begun_us() const override { return begun_us_; }
   [[nodiscard]] int64_t taken_us() const override { return taken_us_; }
-  [[nodiscard]] std::string refusal(const Snapshot& snapshot, int self, const Eligible& device,
-                                    bool seated) const override {
+  [[nodiscard]] std::string refusal(const Snapshot& snapshot, const std::vector<bool>& dead, int self,
+                                    const Eligible& device, bool seated) const override {
     const Party& party = snapshot.parties[static_cast<size_t>(self)];
     if (party.gpu.whole && taken_us_ < rule_until_us) return "its own rule";
     const auto there = seen_.find(snapshot.devices[device.device]);
     int64_t taken = there == seen_.end() ? 0 : there->second;
     if (party.gpu.whole) return taken > 0 ? "a stranger" : "";
-    for (const Party& p : snapshot.parties) {
+    for (size_t i = 0; i < snapshot.parties.size(); ++i) {
+      const Party& p = snapshot.parties[i];
       const auto granted = snapshot.granted(p);
-      if (seated && p.state == PartyState::held &&
+      if (seated && p.state == PartyState::held && !dead[i] &&
           std::find(granted.begin(), granted.end(), device.device) != granted.end())
         taken += p.gpu.vram_bytes;
     }
@@ -204,6 +205,20 @@ TEST_F(EngineAndDriver, WhatALeaseLeavesBehindIsWaitedFor) {
   const SimRun r = run(jobs);
   EXPECT_GE(seated_after_us(r, 1), 3 * second_us);
   EXPECT_LE(seated_after_us(r, 1), 3 * second_us + 2 * second_us);
+}
+
+TEST_F(EngineAndDriver, WhatHappensOnOtherCardsDelaysNobody) {
+  // The last may use both; A falls free after a second, and on B there are short jobs all the time.
+  std::vector<SimJob> jobs{job(gpus(1, {"A"})), job(gpus(1, {"B"})), job(gpus(1, {"A", "B"}), second_us / 2)};
+  jobs[0].holds_us = second_us;
+  jobs[1].holds_us = second_us + 1000;
+  for (int i = 0; i < 300; ++i) {
+    jobs.push_back(job(gpus(1, {"B"}), second_us + 2000 + i * 15'000));
+    jobs.back().holds_us = 10'000;
+  }
+  const SimRun r = run(jobs);
+  EXPECT_EQ(joined(r.jobs[2].devices), "A");
+  EXPECT_LE(seated_after_us(r, 2), second_us + 5 * asking_takes_us);
 }
 
 TEST_F(EngineAndDriver, NoWaitIsBusyWhereTheDriverSaysNo) {

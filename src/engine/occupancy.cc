@@ -88,13 +88,13 @@ class Genealogy {
     out.command = facts->command;
     out.command_line = facts->command_line;
     if (facts->command.starts_with(shared_server)) return out;
-    const LeaseRoot* lease = of_environment(*facts);
-    if (lease == nullptr) lease = of_forebears(process.pid, *facts);
+    bool decided = false;
+    const LeaseRoot* lease = of_itself_or_forebears(process.pid, *facts, device.uuid, decided);
     // Who ends has nothing left to show whose it was; its memory goes in a moment, and is nobody's until then.
     if (lease == nullptr && !facts->environment_known && facts->ending) return out;
-    // Who hides its environment and whose forebears are gone is believed to be of a lease of its user's
+    // Who hides its environment, as all do whose forebears we see, is believed to be of a lease of its user's
     // on that device, if there is one: counting it twice would keep the place empty for nobody.
-    if (lease == nullptr && !facts->environment_known) lease = of_user(facts->uid, device.uuid);
+    if (lease == nullptr && !decided) lease = of_user(facts->uid, device.uuid);
     out.whose = lease == nullptr ? Whose::stranger : Whose::lease;
     if (lease != nullptr)
       out.lease = outermost(*lease).key;
@@ -117,28 +117,37 @@ class Genealogy {
     return nullptr;
   }
 
-  const LeaseRoot* of_forebears(int64_t pid, ProcessFacts facts) {
+  // The nearest lease, going up, that holds the device. A place can be of two leases, and the environment
+  // names but one; and who has a lease on something else is a stranger here. `decided`: somebody on the way
+  // showed his environment, so that it is known to be of no lease where none is found.
+  const LeaseRoot* of_itself_or_forebears(int64_t pid, ProcessFacts facts, const std::string& uuid, bool& decided) {
     for (int step = 0; step < most_forebears && pid > 1; ++step) {
-      for (const LeaseRoot& lease : leases_) {
-        const bool same_namespace = lease.pid_namespace == processes_.pid_namespace();
-        // A pid that was used again belongs to a younger process.
-        if (lease.pid == pid && same_namespace && lease.uid == facts.uid &&
-            facts.started_us <= lease.arrival_us + clock_slip_us)
-          return &lease;
-      }
+      decided = decided || facts.environment_known;
+      const LeaseRoot* named = of_environment(facts);
+      if (named != nullptr && holds_device(outermost(*named), uuid)) return named;
+      for (const LeaseRoot& lease : leases_)
+        if (is_root_of(lease, pid, facts) && holds_device(outermost(lease), uuid)) return &lease;
       pid = facts.parent;
       const auto parent = look_up(pid);
-      if (!parent) return nullptr;
+      if (!parent) break;
       facts = *parent;
     }
     return nullptr;
   }
 
+  [[nodiscard]] bool is_root_of(const LeaseRoot& lease, int64_t pid, const ProcessFacts& facts) const {
+    // A pid that was used again belongs to a younger process. Root may have adopted another's.
+    return lease.pid == pid && lease.pid_namespace == processes_.pid_namespace() &&
+           (lease.uid == facts.uid || lease.uid == 0) && facts.started_us <= lease.arrival_us + clock_slip_us;
+  }
+
+  static bool holds_device(const LeaseRoot& lease, const std::string& uuid) {
+    return std::find(lease.devices.begin(), lease.devices.end(), uuid) != lease.devices.end();
+  }
+
   [[nodiscard]] const LeaseRoot* of_user(uid_t uid, const std::string& uuid) const {
-    for (const LeaseRoot& lease : leases_) {
-      const bool on_it = std::find(lease.devices.begin(), lease.devices.end(), uuid) != lease.devices.end();
-      if (lease.uid == uid && on_it) return &lease;
-    }
+    for (const LeaseRoot& lease : leases_)
+      if (lease.uid == uid && holds_device(outermost(lease), uuid)) return &lease;
     return nullptr;
   }
 

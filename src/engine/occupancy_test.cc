@@ -215,11 +215,43 @@ TEST_F(OccupancyTest, InAPidNamespaceNvidiasPidsMeanNothing) {
   EXPECT_EQ(whose(300), Whose::stranger);
 }
 
+TEST_F(OccupancyTest, RootMayHaveAdoptedAnothersProcess) {
+  lease('a', 0, 10, 8 * gib);
+  process(10, 1, 1000);
+  on_card(10, 8 * gib);
+  EXPECT_EQ(whose(10), Whose::lease);
+  EXPECT_EQ(left_gib(), 16);
+}
+
+TEST_F(OccupancyTest, APlaceOfTwoLeasesIsOnTheCardByTheOneThatHoldsIt) {
+  // Inside a lease on the card, more of it and some cpu: the cpu is a lease at the top, which the environment
+  // names; the card is the outer one's.
+  lease('a', 1000, 10, 8 * gib);
+  leases_.push_back({key_of('t'), 1000, 20, here, arrival_us, std::nullopt, {}});
+  leases_.push_back({key_of('n'), 1000, 20, here, arrival_us, id_of('a'), {"GPU-a"}});
+  process(10, 1, 1000);
+  process(20, 10, 1000, "aaaaaaaaaa");
+  process(30, 20, 1000, "tttttttttt");
+  on_card(30, 4 * gib);
+  EXPECT_EQ(sums(look(), holders_).strangers, 0);
+  EXPECT_EQ(left_gib(), 16);
+}
+
+TEST_F(OccupancyTest, WhoseForebearsAreSeenToBeOfNoLeaseIsAStranger) {
+  lease('a', 1000, 10, 8 * gib);
+  process(10, 1, 1000);
+  process(40, 1, 1000);               // a browser,
+  process(300, 40, 1000, "", false);  // and its sandboxed process
+  on_card(300, 2 * gib, DeviceProcess::Kind::graphics);
+  EXPECT_EQ(whose(300), Whose::stranger);
+}
+
 // ---- what the driver objects to ----
 
 class RefusalTest : public OccupancyTest {
  protected:
-  std::string refusal(bool whole, int64_t vram_bytes, bool seated = true, DriverRules rules = {}) {
+  std::string refusal(bool whole, int64_t vram_bytes, bool seated = true, DriverRules rules = {},
+                      const std::vector<bool>& dead = {}) {
     Snapshot snapshot;
     const uint16_t device = *snapshot.intern_device("GPU-a");
     for (size_t i = 0; i < leases_.size(); ++i) {
@@ -234,7 +266,7 @@ class RefusalTest : public OccupancyTest {
     self.id = id_of('z');
     self.gpu = {1, whole, vram_bytes, 0};
     snapshot.parties.push_back(self);
-    return driver_refusal(look(), rules, snapshot, self, device, seated);
+    return driver_refusal(look(), rules, snapshot, dead, self, device, seated);
   }
 };
 
@@ -294,6 +326,21 @@ TEST_F(RefusalTest, RulesOfTheClaim) {
   EXPECT_EQ(refusal(false, gib, true, {21 * gib, 100}), "GPU 0 has 20 GiB free, less than --min-free 21 GiB");
   EXPECT_EQ(refusal(false, gib, true, {0, 60}), "");
   EXPECT_EQ(refusal(false, gib, true, {0, 50}), "GPU 0 is 60 % busy, more than --max-util 50");
+}
+
+TEST_F(RefusalTest, UnknownIsNotZeroForARuleEither) {
+  process(300, 1, 1001);
+  on_card(300, 10 * gib);
+  card_.vram_used_bytes = std::nullopt;
+  EXPECT_EQ(refusal(false, gib, true, {20 * gib, 100}), "GPU 0 has 14 GiB free, less than --min-free 20 GiB");
+  EXPECT_EQ(refusal(false, gib, true, {14 * gib, 100}), "");
+  EXPECT_EQ(refusal(false, gib, true, {0, 50}), "GPU 0 does not say how busy it is, which --max-util asks for");
+}
+
+TEST_F(RefusalTest, ADeadLeaseHoldsNothing) {
+  lease('a', 1000, 10, 20 * gib);
+  EXPECT_NE(refusal(false, 8 * gib), "");
+  EXPECT_EQ(refusal(false, 8 * gib, true, {}, {true}), "");
 }
 
 TEST_F(RefusalTest, ComputeModesAndTrouble) {
