@@ -39,7 +39,8 @@ std::vector<Use> uses_of(int64_t pid, uid_t uid, const Picture& picture) {
   root.pid = pid;
   root.pid_namespace = own_pid_namespace();
   root.arrival_us = INT64_MAX / 2;
-  LocalProcesses processes;
+  for (const Device& d : picture.devices) root.devices.push_back(d.uuid);
+  ReadProcesses processes(picture.processes);
   std::vector<Use> out;
   for (const DeviceOccupancy& use : occupancy(picture.devices, {root}, processes)) {
     bool there = false;

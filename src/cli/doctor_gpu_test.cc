@@ -61,7 +61,7 @@ TEST(DoctorGpu, ACardWithoutItsLibrary) {
   EXPECT_TRUE(has(said(container), "in this container -> give the container its GPUs"));
   Device seen;
   seen.vendor = "nvidia";
-  EXPECT_EQ(said(with("nvidia", "nvidia"), Picture{{seen}, {}, 0, 0}), "");
+  EXPECT_EQ(said(with("nvidia", "nvidia"), Picture{{seen}, {}, 0, 0, {}}), "");
 }
 
 TEST(DoctorGpu, AnotherGroupsNodes) {
@@ -88,7 +88,7 @@ TEST(DoctorGpu, ACardInTroubleAndADriverThatHangs) {
   lost.name = "NVIDIA Test";
   lost.vendor = "nvidia";
   lost.trouble = "GPU is lost";
-  EXPECT_TRUE(has(said({}, Picture{{lost}, {}, 0, 0}), "GPU 0 (NVIDIA Test) cannot be used: GPU is lost -> dmesg"));
+  EXPECT_TRUE(has(said({}, Picture{{lost}, {}, 0, 0, {}}), "GPU 0 (NVIDIA Test) cannot be used: GPU is lost -> dmesg"));
   EXPECT_TRUE(has(said({}, Error{ErrorKind::probe, 0, "a GPU driver has not answered"}), "a reboot helps"));
   EXPECT_TRUE(has(said({}, Error{ErrorKind::usage, 0, "BERTH_SIM_GPUS"}), "unset BERTH_SIM_GPUS"));
 }

@@ -42,7 +42,7 @@ Result<PoolView> view_or_empty(const Picture& picture) {
   view.now_us = wall_us();
   view.devices = picture.devices;
   view.complaints = picture.complaints;
-  LocalProcesses processes;
+  ReadProcesses processes(picture.processes);
   view.uses = occupancy(picture.devices, {}, processes);
   view.notes = notes_on_place();
   for (const NamedAmount& c : machine_figures().capacities) view.snapshot.resources.push_back({c.name, c.amount});
@@ -67,7 +67,7 @@ int status_command(const Words& words) {
   constexpr int64_t patience_us = 3'000'000;
   auto picture = probe_devices(std::getenv("BERTH_SIM_GPUS"), sysfs_root(), std::min(patience_us, probe_limit_us()));
   if (!picture && picture.error().kind == ErrorKind::usage) return fail(picture.error());
-  auto view = view_or_empty(picture ? *picture : Picture{{}, {picture.error().message}, 0, 0});
+  auto view = view_or_empty(picture ? *picture : Picture{{}, {picture.error().message}, 0, 0, {}});
   if (!view) return fail(view.error());
   std::string text;
   if (json)

@@ -356,7 +356,7 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
   for (const Party& party : view.snapshot.parties)
     if (party.state == PartyState::held && !picture.devices.empty())
       roots.push_back(lease_root(view.snapshot, party, told->at(party).info, told->at(party).uid));
-  LocalProcesses processes;
+  ReadProcesses processes(picture.processes);
   view.uses = occupancy(picture.devices, roots, processes);
 
   const Plan plan = plan_for_all(view.snapshot);

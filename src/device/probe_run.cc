@@ -35,6 +35,10 @@ Picture ask_drivers(const std::string& root) {
     }
     std::move(sighting.complaints.begin(), sighting.complaints.end(), std::back_inserter(picture.complaints));
   }
+  LocalProcesses processes;
+  for (const Device& device : picture.devices)
+    for (const DeviceProcess& process : device.processes)
+      read_line_of_descent(process.pid, processes, picture.processes);
   return picture;
 }
 
@@ -96,6 +100,18 @@ void read_process(std::string_view value, Device& device) {
   device.processes.push_back(process);
 }
 
+void read_fact(std::string_view key, const std::string& value, ProcessFacts& facts) {
+  const auto number = [&] { return parse_signed(value).value_or(0); };
+  if (key == "parent") facts.parent = number();
+  if (key == "uid") facts.uid = static_cast<uid_t>(number());
+  if (key == "started") facts.started_us = number();
+  if (key == "command") facts.command = value;
+  if (key == "line") facts.command_line = value;
+  if (key == "environment") facts.environment_known = true;
+  if (key == "lease") facts.lease_id = value;
+  if (key == "ending") facts.ending = true;
+}
+
 void read_line(std::string_view key, const std::string& value, Device& device) {
   const auto number = [&] { return parse_signed(value).value_or(0); };
   if (key == "index") device.index = static_cast<int>(number());
@@ -146,6 +162,17 @@ std::string encode_picture(const Picture& picture) {
     put(out, "trouble", d.trouble);
   }
   put(out, "taken", picture.taken_us);
+  for (const auto& [pid, facts] : picture.processes) {
+    put(out, "pid", pid);
+    put(out, "parent", facts.parent);
+    put(out, "uid", static_cast<int64_t>(facts.uid));
+    put(out, "started", facts.started_us);
+    put(out, "command", facts.command);
+    put(out, "line", facts.command_line);
+    if (facts.environment_known) put(out, "environment", 1);
+    put(out, "lease", facts.lease_id);
+    if (facts.ending) put(out, "ending", 1);
+  }
   out += last_line;
   out += '\n';
   return out;
@@ -153,6 +180,7 @@ std::string encode_picture(const Picture& picture) {
 
 Picture decode_picture(std::string_view text) {
   Picture picture;
+  ProcessFacts* process = nullptr;  // that the lines speak of now; null: of a device
   while (!text.empty()) {
     const size_t end = std::min(text.find('\n'), text.size());
     const std::string_view line = text.substr(0, end);
@@ -168,6 +196,10 @@ Picture decode_picture(std::string_view text) {
     } else if (key == "device") {
       picture.devices.emplace_back();
       if (value != "?") picture.devices.back().uuid = value;
+    } else if (key == "pid") {
+      process = &picture.processes[parse_count(value).value_or(0)];
+    } else if (process != nullptr) {
+      read_fact(key, value, *process);
     } else if (!picture.devices.empty()) {
       read_line(key, value, picture.devices.back());
     }
@@ -261,7 +293,7 @@ Result<Picture> probe_devices(const char* sim_gpus, const std::string& sysfs_roo
     auto devices = simulated_devices(sim_gpus);
     if (!devices) return devices.error();
     const int64_t now_us = monotonic_us();
-    return Picture{std::move(*devices), {}, now_us, now_us};
+    return Picture{std::move(*devices), {}, now_us, now_us, {}};
   }
   auto run = ProbeRun::start(sysfs_root);
   if (!run) return run.error();

@@ -16,6 +16,7 @@
 #include "base/own_fd.h"
 #include "base/result.h"
 #include "device/device.h"
+#include "device/processes.h"
 
 namespace berth {
 
@@ -25,6 +26,7 @@ struct Picture {
   std::vector<std::string> complaints;  // of drivers that are there and say nothing, in their own words
   int64_t begun_us = 0;                 // on monotonic_us()'s clock: when they were asked,
   int64_t taken_us = 0;                 // and when they had answered, however much later that was read
+  KnownProcesses processes = {};        // those on the devices, and their forebears
   friend bool operator==(const Picture&, const Picture&) = default;
 };
 

@@ -36,6 +36,8 @@ TEST(ProbeRun, APictureComesThroughThePipeAsItWas) {
   d.processes = {{4242, DeviceProcess::Kind::compute, int64_t{8} << 30},
                  {17, DeviceProcess::Kind::graphics, std::nullopt}};
   d.trouble = "GPU is lost";
+  picture.processes[4242] = {17, 1000, 1795234567123456, "python", "python train.py", true, "k7q2mbxd4a", false};
+  picture.processes[17] = {1, 0, 5, "sshd", "sshd: alice", false, "", true};
   EXPECT_EQ(decode_picture(encode_picture(picture)), picture);
 }
 

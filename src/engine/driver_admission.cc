@@ -116,7 +116,8 @@ DriverAdmission::DriverAdmission(const Picture& first, DriverRules rules,
 }
 
 void DriverAdmission::answer(const Picture& picture) {
-  devices_ = occupancy(picture.devices, leases_(), processes_);
+  ReadProcesses processes(picture.processes);
+  devices_ = occupancy(picture.devices, leases_(), processes);
   failure_ = picture.complaints.empty() ? "" : picture.complaints.front();
   begun_us_ = picture.begun_us;
   taken_us_ = picture.taken_us;

@@ -41,7 +41,6 @@ class DriverAdmission : public Admission {
 
   DriverRules rules_;
   std::function<std::vector<LeaseRoot>()> leases_;
-  LocalProcesses processes_;
   std::optional<ProbeRun> run_;
   std::vector<DeviceOccupancy> devices_;
   std::string failure_;  // of the last question; "" if it was answered

@@ -1,28 +1,13 @@
 #include "engine/occupancy.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstdlib>
 #include <map>
 #include <string_view>
-
-#include "base/own_fd.h"
-#include "base/pid_namespace.h"
-#include "base/sys.h"
-#include "base/text.h"
 
 namespace berth {
 
 namespace {
 
-constexpr ino_t initial_pid_namespace = 0xEFFFFFFC;  // PROC_PID_INIT_INO, linux/proc_ns.h
-constexpr int most_forebears = 128;
 constexpr int64_t clock_slip_us = 2'000'000;  // between a process's start in ticks and the wall clock
 
 // Less than this of nobody's memory is the driver's own: contexts, page tables, firmware. A card that
@@ -32,46 +17,6 @@ constexpr int64_t negligible_bytes = int64_t{256} << 20;
 constexpr int64_t onlooker_bytes = int64_t{32} << 20;
 
 constexpr std::string_view shared_server = "nvidia-cuda-mps";  // computes for its clients, and holds their memory
-
-// `denied` is set where it is there and not for us.
-std::string read_all(const std::string& path, size_t limit, bool* denied = nullptr) {
-  const OwnFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (denied != nullptr) *denied = !fd.valid() && (errno == EACCES || errno == EPERM);
-  std::string out;
-  std::array<char, 4096> part{};
-  while (fd.valid() && out.size() < limit) {
-    const ssize_t got = retry_eintr([&] { return ::read(fd.get(), part.data(), part.size()); });
-    if (got <= 0) break;
-    out.append(part.data(), static_cast<size_t>(got));
-  }
-  return out;
-}
-
-// "pid (comm) state ppid ..."; comm may hold anything, so the last ')' ends it. proc(5).
-bool parse_stat(const std::string& stat, ProcessFacts& out, int64_t& start_ticks) {
-  constexpr int64_t exiting = 0x4;  // PF_EXITING, include/linux/sched.h
-  const size_t open = stat.find('(');
-  const size_t close = stat.rfind(')');
-  if (open == std::string::npos || close == std::string::npos || close + 2 >= stat.size()) return false;
-  out.command = printable(std::string_view(stat).substr(open + 1, close - open - 1));
-  const std::vector<std::string> fields = split(stat.substr(close + 2), ' ');
-  if (fields.size() < 20) return false;
-  out.parent = parse_count(fields[1]).value_or(0);
-  out.ending = fields[0] == "Z" || fields[0] == "X" || (parse_count(fields[6]).value_or(0) & exiting) != 0;
-  start_ticks = parse_count(fields[19]).value_or(0);
-  return true;
-}
-
-std::string variable(const std::string& environment, std::string_view name) {
-  for (size_t at = 0; at < environment.size();) {
-    const size_t end = std::min(environment.find('\0', at), environment.size());
-    const std::string_view entry = std::string_view(environment).substr(at, end - at);
-    if (entry.starts_with(name) && entry.size() > name.size() && entry[name.size()] == '=')
-      return std::string(entry.substr(name.size() + 1));
-    at = end + 1;
-  }
-  return "";
-}
 
 // Finds the lease of each process, and remembers: a card's processes share their forebears.
 class Genealogy {
@@ -176,36 +121,6 @@ bool holds(const std::vector<Holding>& holders, const PartyKey& lease) {
 bool has_no_lease(const Occupant& occupant, const std::vector<Holding>& holders) {
   return occupant.whose == Whose::stranger || (occupant.whose == Whose::lease && !holds(holders, occupant.lease));
 }
-
-LocalProcesses::LocalProcesses() : pid_namespace_(own_pid_namespace()) {
-  timespec boot{};
-  if (::clock_gettime(CLOCK_BOOTTIME, &boot) == 0)
-    boot_us_ = wall_us() - (boot.tv_sec * int64_t{1'000'000} + boot.tv_nsec / 1000);
-}
-
-std::optional<ProcessFacts> LocalProcesses::facts(int64_t pid) {
-  if (pid <= 0) return std::nullopt;
-  const std::string dir = "/proc/" + std::to_string(pid);
-  ProcessFacts out;
-  int64_t start_ticks = 0;
-  struct stat st {};
-  // Its environment first: where that is empty because the process ends, its state says so afterwards.
-  bool denied = false;
-  const std::string environment = read_all(dir + "/environ", size_t{1} << 20, &denied);
-  if (::stat(dir.c_str(), &st) != 0 || !parse_stat(read_all(dir + "/stat", 4096), out, start_ticks))
-    return std::nullopt;
-  out.uid = st.st_uid;
-  out.started_us = boot_us_ + start_ticks * 1'000'000 / std::max<int64_t>(1, ::sysconf(_SC_CLK_TCK));
-  std::string line = read_all(dir + "/cmdline", 512).substr(0, 512);
-  while (!line.empty() && line.back() == '\0') line.pop_back();
-  std::replace(line.begin(), line.end(), '\0', ' ');
-  out.command_line = line.empty() ? out.command : printable(line);
-  out.environment_known = !denied && !(environment.empty() && out.ending);
-  out.lease_id = variable(environment, "BERTH_ID");
-  return out;
-}
-
-bool LocalProcesses::sees_everybody() const { return pid_namespace_ == initial_pid_namespace; }
 
 std::vector<DeviceOccupancy> occupancy(const std::vector<Device>& devices, const std::vector<LeaseRoot>& leases,
                                        ProcessTable& processes) {

@@ -14,45 +14,9 @@
 
 #include "core/snapshot.h"
 #include "device/device.h"
+#include "device/processes.h"
 
 namespace berth {
-
-// What is known of a process. Of other users' the environment is not.
-struct ProcessFacts {
-  int64_t parent = 0;
-  uid_t uid = 0;
-  int64_t started_us = 0;    // wall clock, to about 10 ms
-  std::string command;       // its name
-  std::string command_line;  // with its arguments, for people; its name where it has none
-  bool environment_known = false;
-  std::string lease_id;  // BERTH_ID in its environment; "" without one
-  bool ending = false;   // on its way out: its environment has gone, its memory of a device may not have
-};
-
-class ProcessTable {
- public:
-  virtual ~ProcessTable() = default;
-  // nullopt: there is none of that pid (any more).
-  virtual std::optional<ProcessFacts> facts(int64_t pid) = 0;
-  // Whether pids as the kernel's drivers number them mean the same here: we are in the initial PID
-  // namespace and see all of it.
-  [[nodiscard]] virtual bool sees_everybody() const = 0;
-  // The number of our PID namespace, as in PartyInfo.
-  [[nodiscard]] virtual uint64_t pid_namespace() const = 0;
-};
-
-// This machine's, from /proc. Never blocks on a process; reads what it may.
-class LocalProcesses : public ProcessTable {
- public:
-  LocalProcesses();
-  std::optional<ProcessFacts> facts(int64_t pid) override;
-  [[nodiscard]] bool sees_everybody() const override;
-  [[nodiscard]] uint64_t pid_namespace() const override { return pid_namespace_; }
-
- private:
-  uint64_t pid_namespace_ = 0;
-  int64_t boot_us_ = 0;
-};
 
 // Where the processes of a lease are to be looked for.
 struct LeaseRoot {

@@ -47,7 +47,8 @@ void UsageWatch::act() {
 }
 
 void UsageWatch::learn(const Picture& picture) {
-  for (const DeviceOccupancy& use : occupancy(picture.devices, leases_(), processes_)) {
+  ReadProcesses processes(picture.processes);
+  for (const DeviceOccupancy& use : occupancy(picture.devices, leases_(), processes)) {
     int64_t used = 0;
     int64_t claimed = 0;
     for (const UsageLimit& limit : limits_) {

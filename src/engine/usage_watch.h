@@ -53,7 +53,6 @@ class UsageWatch {
   std::vector<UsageLimit> limits_;
   std::function<std::vector<LeaseRoot>()> leases_;
   std::function<void(const Overuse&)> on_overuse_;
-  LocalProcesses processes_;
   std::optional<ProbeRun> run_;
   std::map<std::string, int64_t> peaks_;     // by UUID
   std::map<std::string, int64_t> reported_;  // by UUID: the overuse that was last spoken of
