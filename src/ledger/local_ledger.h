@@ -18,6 +18,7 @@
 #include "ledger/ledger.h"
 #include "ledger/local_pool.h"
 #include "ledger/pool_lock.h"
+#include "ledger/survivor.h"
 
 namespace berth {
 
@@ -47,7 +48,7 @@ class LocalLedger final : public Ledger {
   // closed its life: in place of those written down before. What fails costs no more than that.
   void note_processes(const std::vector<pid_t>& pids);
   // Those of a party that were written down and still run.
-  [[nodiscard]] std::vector<pid_t> survivors(const PartyKey& who);
+  [[nodiscard]] std::vector<pid_t> survivors(const PartyKey& who) { return find_survivors(who).pids; }
   // Requires the lock. Drops our own copy of the life and says whether anybody else still has one.
   [[nodiscard]] bool life_goes_on_without_us();
 
@@ -88,7 +89,9 @@ class LocalLedger final : public Ledger {
   Result<OwnFd> make_fifo(const std::string& name, mode_t mode, int flags);
   Watched open_life(const Party& party, Life& life);
   OwnFd open_life_fifo(const Party& party, Life& life);
-  [[nodiscard]] OwnFd open_dir_of(const PartyKey& who) const;
+  [[nodiscard]] StillRunning find_survivors(const PartyKey& who);
+  OwnFd open_dir_of(const PartyKey& who);
+  int open_beneath(const std::string& path, int flags);
   int open_in_pool(const std::string& path, int flags);
   bool drain_bell();
   void remove_reaped_fifos();
@@ -100,7 +103,7 @@ class LocalLedger final : public Ledger {
   std::string own_dir_name_;  // without the 'u'
   OwnFd life_;
   OwnFd bell_;
-  OwnFd spare_;       // given up when there is no descriptor left to ring with
+  OwnFd spare_;       // given up when there is no descriptor left to ring with, or to look whether somebody lives
   std::string name_;  // of the own record; empty before enter() and after leave()
   PartyId id_;
   bool leaving_ = false;

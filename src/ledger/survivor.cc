@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <optional>
 
 #include "base/own_fd.h"
@@ -15,11 +16,13 @@ namespace berth {
 
 namespace {
 
-// When a process was started; nullopt: it does not run (any more).
-std::optional<int64_t> start_ticks(pid_t pid) {
-  const OwnFd fd(::open(("/proc/" + std::to_string(pid) + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
+// When a process was started; nullopt: it does not run (any more), or `unsure` was set.
+std::optional<int64_t> start_ticks(pid_t pid, bool& unsure) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/stat";
+  const OwnFd fd(retry_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
   std::array<char, 1024> text{};
-  const ssize_t got = fd.valid() ? retry_eintr([&] { return ::read(fd.get(), text.data(), text.size()); }) : 0;
+  const ssize_t got = fd.valid() ? retry_eintr([&] { return ::read(fd.get(), text.data(), text.size()); }) : -1;
+  if (got < 0 && !says_gone(errno)) unsure = true;
   const std::string_view stat(text.data(), got > 0 ? static_cast<size_t>(got) : 0);
   const size_t name_end = stat.rfind(')');  // the name may hold anything
   if (name_end == std::string_view::npos) return std::nullopt;
@@ -32,11 +35,14 @@ std::optional<int64_t> start_ticks(pid_t pid) {
 
 }  // namespace
 
+bool says_gone(int failed) { return failed == ENOENT || failed == ESRCH || failed == ENOTDIR || failed == ELOOP; }
+
 std::string encode_survivors(const std::vector<pid_t>& pids) {
   std::string out;
   size_t count = 0;
   for (const pid_t pid : pids) {
-    const auto start = start_ticks(pid);
+    bool unsure = false;
+    const auto start = start_ticks(pid, unsure);
     if (!start || count >= max_survivors) continue;
     out += " " + std::to_string(pid) + ":" + std::to_string(*start);
     ++count;
@@ -44,8 +50,8 @@ std::string encode_survivors(const std::vector<pid_t>& pids) {
   return out.empty() ? "" : std::to_string(own_pid_namespace()) + out;
 }
 
-std::vector<pid_t> still_running(std::string_view text) {
-  std::vector<pid_t> out;
+StillRunning still_running(std::string_view text) {
+  StillRunning out;
   const std::vector<std::string> words = split(std::string(text), ' ');
   if (words.empty() || words.front() != std::to_string(own_pid_namespace())) return out;
   for (size_t i = 1; i < words.size() && i <= max_survivors; ++i) {
@@ -54,7 +60,7 @@ std::vector<pid_t> still_running(std::string_view text) {
     const auto pid = parse_count(words[i].substr(0, colon));
     const auto start = parse_count(words[i].substr(colon + 1));
     if (!pid || !start || *pid == 0 || *pid > INT32_MAX) continue;
-    if (start_ticks(static_cast<pid_t>(*pid)) == start) out.push_back(static_cast<pid_t>(*pid));
+    if (start_ticks(static_cast<pid_t>(*pid), out.unsure) == start) out.pids.push_back(static_cast<pid_t>(*pid));
   }
   return out;
 }

@@ -21,7 +21,15 @@ inline constexpr size_t max_survivors = 64;
 // "PIDNS PID:START PID:START ...", START in the kernel's ticks since boot (proc(5), field 22 of stat).
 // Those that do not run, and those past the bound, are left out; "" if none is left.
 [[nodiscard]] std::string encode_survivors(const std::vector<pid_t>& pids);
+
+struct StillRunning {
+  std::vector<pid_t> pids;
+  bool unsure = false;  // others may run as well: we lack what it takes to look (a descriptor, memory)
+};
 // Those of such a text that run now. Takes any bytes.
-[[nodiscard]] std::vector<pid_t> still_running(std::string_view text);
+[[nodiscard]] StillRunning still_running(std::string_view text);
+// Whether a call that looks for a survivor, and failed so, says that there is none. Every other errno is
+// our own want, and says nothing of him.
+[[nodiscard]] bool says_gone(int failed);
 
 }  // namespace berth

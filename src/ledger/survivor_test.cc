@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,24 +23,40 @@ TEST(Survivors, AreThoseThatStillRun) {
   const pid_t one = sleeper();
   const pid_t two = sleeper();
   const std::string text = encode_survivors({one, two, 0x7fffffff});
-  EXPECT_EQ(still_running(text), (std::vector<pid_t>{one, two}));
+  EXPECT_EQ(still_running(text).pids, (std::vector<pid_t>{one, two}));
   ::kill(one, SIGKILL);
   siginfo_t info{};
   ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(one), &info, WEXITED | WNOWAIT), 0);  // dead, and not reaped
-  EXPECT_EQ(still_running(text), std::vector<pid_t>{two});
+  EXPECT_EQ(still_running(text).pids, std::vector<pid_t>{two});
   EXPECT_EQ(encode_survivors({one}), "");
   ::kill(two, SIGKILL);
   ::waitpid(one, nullptr, 0);
   ::waitpid(two, nullptr, 0);
-  EXPECT_TRUE(still_running(text).empty());
+  EXPECT_TRUE(still_running(text).pids.empty());
 }
 
 TEST(Survivors, AnotherProcessOfTheSamePidIsNone) {
   const std::string text = encode_survivors({::getpid()});
-  ASSERT_EQ(still_running(text).size(), 1U);
-  EXPECT_TRUE(still_running(text + "0").empty());  // started at another time
-  EXPECT_TRUE(still_running("1" + text).empty());  // of another PID namespace
-  EXPECT_TRUE(still_running("").empty());
+  ASSERT_EQ(still_running(text).pids.size(), 1U);
+  EXPECT_TRUE(still_running(text + "0").pids.empty());  // started at another time
+  EXPECT_TRUE(still_running("1" + text).pids.empty());  // of another PID namespace
+  EXPECT_TRUE(still_running("").pids.empty());
+}
+
+// Each runs in a process of its own, so the limit is nobody else's.
+TEST(Survivors, WantOfDescriptorsIsNobodysDeath) {
+  const std::string text = encode_survivors({::getpid()});
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const StillRunning blind = still_running(text);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_TRUE(blind.pids.empty());
+  EXPECT_TRUE(blind.unsure);
+  const StillRunning seeing = still_running(text + " 2147483647:1");
+  EXPECT_EQ(seeing.pids, std::vector<pid_t>{::getpid()});
+  EXPECT_FALSE(seeing.unsure);
 }
 
 RC_GTEST_PROP(Survivors, AnythingAtAllIsReadWithoutHarm, (const std::string& text)) {

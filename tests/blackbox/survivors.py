@@ -1,5 +1,6 @@
 """Survivors: processes of a job that closed even its life keep its place while they run, and are named."""
 import os
+import resource
 import signal
 import sys
 
@@ -153,7 +154,24 @@ def test_many_waiters_and_a_survivor_that_ends():
         check(wait_exit(waiters[0]) == 0, pool.err(waiters[0]))
 
 
-main([test_the_wrapper_is_killed_and_the_command_has_closed_everything, test_a_daemon_that_the_command_leaves_behind,
+def test_want_of_descriptors_is_nobodys_death():
+    with Pool(slot=1) as pool:
+        holder = pool.spawn(*SLOT, "--", sys.executable, "-c", CLOSE)
+        job = wait_until_sleeping(pool, holder)
+        kill(holder.pid)
+        wait_exit(holder)
+        for most in range(4, 20):
+            few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # noqa: E731, B023
+            done = pool.run(*SLOT, "--no-wait", "--", "echo", "seated", preexec_fn=few)
+            check("seated" not in done.stdout, f"the place was given away with {most} descriptors: {done}")
+            check(is_running(job) and busy(pool), f"the place was given away after a look with {most} descriptors")
+        kill(job)
+        pid_ended(job)
+        check(not busy(pool), "the place is still taken")
+
+
+main([test_want_of_descriptors_is_nobodys_death,
+      test_the_wrapper_is_killed_and_the_command_has_closed_everything, test_a_daemon_that_the_command_leaves_behind,
       test_until_command_gives_it_back_all_the_same, test_a_survivor_can_be_released,
       test_exec_leaves_no_wrapper_and_keeps_the_place, test_orphans_do_not_stay_as_zombies,
       test_many_waiters_and_a_survivor_that_ends])
