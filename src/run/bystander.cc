@@ -60,17 +60,21 @@ void Bystander::start() {
   socket_.reset(ends[0]);
   const OwnFd theirs(ends[1]);
   const pid_t parent = ::getpid();
-  pid_ = ::fork();
-  if (pid_ == 0) stand(parent, theirs.get());
-  if (pid_ < 0) socket_.reset();
+  const pid_t pid = ::fork();
+  if (pid == 0) stand(parent, theirs.get());
+  if (pid > 0)
+    child_ = OwnChild(pid);
+  else
+    socket_.reset();
 }
 
 void Bystander::end() {
   socket_.reset();
-  if (pid_ <= 0) return;
-  ::kill(pid_, SIGKILL);
-  (void)retry_eintr([&] { return ::waitpid(pid_, nullptr, 0); });
-  pid_ = -1;
+  if (!child_.valid()) return;
+  child_.send(SIGKILL);
+  siginfo_t info{};
+  (void)child_.wait(info, WEXITED);
+  child_.reset();
 }
 
 // The life of the bystander. Answers each question with what came since the last.
@@ -96,8 +100,7 @@ bool Bystander::ask() {
   if (!socket_.valid() || ::send(socket_.get(), "?", 1, MSG_NOSIGNAL) != 1) return false;
   if (!readable(socket_.get(), patience_ms)) {
     siginfo_t stopped{};
-    const auto look = [&] { return ::waitid(P_PID, static_cast<id_t>(pid_), &stopped, WSTOPPED | WNOHANG | WNOWAIT); };
-    if (retry_eintr(look) == 0 && stopped.si_pid == pid_) ::kill(pid_, SIGCONT);
+    if (child_.wait(stopped, WSTOPPED | WNOHANG | WNOWAIT) == 0 && stopped.si_pid == child_.pid()) child_.send(SIGCONT);
     if (!readable(socket_.get(), last_patience_ms)) return false;
   }
   std::array<Heard, 65> answer{};

@@ -14,6 +14,7 @@
 
 #include <array>
 
+#include "base/own_child.h"
 #include "base/own_fd.h"
 
 namespace berth {
@@ -44,7 +45,7 @@ class Bystander {
   [[noreturn]] void stand(pid_t parent, int socket) const;
 
   sigset_t signals_;
-  pid_t pid_ = -1;
+  OwnChild child_;  // whoever kills it, the supervisor takes it in: the pid alone would soon be another's
   OwnFd socket_;
   std::array<Heard, 65> heard_{};  // by signal number; signal 0: nothing
 };

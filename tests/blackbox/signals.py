@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 from berthtest import (Pool, berth, check, children, descendants, is_running, kill, main, pid_ended, proc_state, seed,
                        wait_exit, wait_until)
@@ -263,6 +264,43 @@ def test_the_bystander_may_be_stopped_or_killed():
         wait_until(lambda: job.count(signal.SIGUSR2) == 1, 10, "USR2", pool)
         check(job.count(signal.SIGTERM) == 1, f"TERM came {job.count(signal.SIGTERM)} times")
         job.end()
+
+
+def process_with(pid):
+    """A process that has nothing to do with us and has this very pid, which is free; None where that cannot be had."""
+    for _ in range(50):
+        try:
+            with open("/proc/sys/kernel/ns_last_pid", "w", encoding="ascii") as f:
+                f.write(str(pid - 1))
+        except OSError:
+            return None
+        stranger = os.fork()
+        if stranger == 0:
+            os.closerange(3, 65536)  # among them the end of the job's input
+            signal.pause()
+            os._exit(0)
+        if stranger == pid:
+            return stranger
+        os.kill(stranger, signal.SIGKILL)
+        os.waitpid(stranger, 0)
+    return None
+
+
+def test_who_has_the_pid_of_a_killed_bystander_is_spared():
+    with Pool(slot=1) as pool:
+        job = Counted(pool).settled()
+        bystander = job.bystander()
+        kill(bystander)
+        wait_until(lambda: not os.path.exists(f"/proc/{bystander}"), 10, "the wrapper takes it in", pool)
+        stranger = process_with(bystander)
+        if stranger is None:
+            job.end()
+            return "left out: the kernel lets us choose no pid"
+        job.end()
+        time.sleep(0.1)  # one that is killed ends a moment later
+        check(os.waitpid(stranger, os.WNOHANG)[0] == 0, "a process that was never berth's was killed")
+        os.kill(stranger, signal.SIGKILL)
+        os.waitpid(stranger, 0)
 
 
 def test_the_bystander_has_nothing_and_leaves_with_the_wrapper():
