@@ -11,6 +11,7 @@
 #include "cli/place.h"
 #include "cli/say.h"
 #include "cli/survivors.h"
+#include "device/probe_run.h"
 #include "engine/lease_roots.h"
 #include "engine/usage_watch.h"
 
@@ -65,10 +66,10 @@ int run_unseated(Place& place) {
 std::vector<pid_t> what_stays() {
   constexpr int most_looks = 12;
   constexpr timespec between{0, 10'000'000};
-  std::vector<pid_t> seen = left_running();
+  std::vector<pid_t> seen = left_running(is_given_up_probe);
   for (int looks = 1, same = 1; !seen.empty() && same < 3 && looks < most_looks; ++looks) {
     ::nanosleep(&between, nullptr);
-    std::vector<pid_t> now = left_running();
+    std::vector<pid_t> now = left_running(is_given_up_probe);
     same = now == seen ? same + 1 : 1;
     seen = std::move(now);
   }

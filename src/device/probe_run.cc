@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <mutex>
 #include <utility>
 
 #include "base/sys.h"
@@ -71,6 +72,55 @@ Picture ask_drivers(const std::string& root) {
     done += static_cast<size_t>(wrote);
   }
   ::_exit(0);
+}
+
+// Children that did not go when they were killed. They go when the driver lets them.
+class GivenUp {
+ public:
+  void add(OwnChild child, int64_t due_us) {
+    const std::lock_guard hold(mutex_);
+    stuck_.push_back({std::move(child), due_us});
+  }
+
+  // Whether one more question would only be stuck as well. Who was given up before its time may be slow
+  // and no more (a cold driver, a library's exit); but not any number of them.
+  bool driver_is_stuck() {
+    constexpr size_t most_slow = 3;
+    const std::lock_guard hold(mutex_);
+    forget_the_gone();
+    const int64_t now_us = monotonic_us();
+    return stuck_.size() >= most_slow ||
+           std::any_of(stuck_.begin(), stuck_.end(), [&](const Stuck& one) { return now_us >= one.due_us; });
+  }
+
+  bool has(pid_t pid) {
+    const std::lock_guard hold(mutex_);
+    forget_the_gone();
+    return std::any_of(stuck_.begin(), stuck_.end(), [&](const Stuck& one) { return one.child.pid() == pid; });
+  }
+
+ private:
+  struct Stuck {
+    OwnChild child;
+    int64_t due_us;  // when it counts as hung
+  };
+
+  void forget_the_gone() {
+    std::erase_if(stuck_, [](const Stuck& one) {
+      if (!one.child.ended_within(0)) return false;
+      siginfo_t info{};
+      (void)one.child.wait(info, WEXITED | WNOHANG);
+      return true;
+    });
+  }
+
+  std::mutex mutex_;
+  std::vector<Stuck> stuck_;
+};
+
+GivenUp& given_up() {
+  static GivenUp* const all = new GivenUp;  // NOLINT: used until the very end of the process
+  return *all;
 }
 
 void put(std::string& out, std::string_view key, std::string_view value) {
@@ -208,6 +258,8 @@ Picture decode_picture(std::string_view text) {
 }
 
 Result<ProbeRun> ProbeRun::start(const std::string& sysfs_root) {
+  if (given_up().driver_is_stuck())
+    return Error{ErrorKind::probe, 0, "a GPU driver does not answer, and cannot even be interrupted"};
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return sys_error(errno, "cannot ask the GPU drivers");
   OwnFd answer_fd(ends[0]);
@@ -219,11 +271,11 @@ Result<ProbeRun> ProbeRun::start(const std::string& sysfs_root) {
   const pid_t child = ::fork();
   if (child == 0) answer(child_fd.get(), parent, sysfs_root);
   if (child < 0) return sys_error(errno, "cannot ask the GPU drivers");
-  return ProbeRun(child, std::move(answer_fd), begun_us);
+  return ProbeRun(OwnChild(child), std::move(answer_fd), begun_us);
 }
 
 ProbeRun::ProbeRun(ProbeRun&& other) noexcept
-    : child_(std::exchange(other.child_, -1)),
+    : child_(std::move(other.child_)),
       answer_(std::move(other.answer_)),
       begun_us_(other.begun_us_),
       text_(std::move(other.text_)) {}
@@ -231,7 +283,7 @@ ProbeRun::ProbeRun(ProbeRun&& other) noexcept
 ProbeRun& ProbeRun::operator=(ProbeRun&& other) noexcept {
   if (this != &other) {
     give_up();
-    child_ = std::exchange(other.child_, -1);
+    child_ = std::move(other.child_);
     answer_ = std::move(other.answer_);
     begun_us_ = other.begun_us_;
     text_ = std::move(other.text_);
@@ -243,23 +295,27 @@ ProbeRun::~ProbeRun() { give_up(); }
 
 int ProbeRun::reap() {
   constexpr int patience_ms = 200;
-  const OwnFd child_fd(static_cast<int>(::syscall(SYS_pidfd_open, child_, 0)));
-  pollfd gone{child_fd.get(), POLLIN, 0};
-  if (child_fd.valid()) (void)retry_eintr([&] { return ::poll(&gone, 1, patience_ms); });
-  int status = -1;
-  if (retry_eintr([&] { return ::waitpid(child_, &status, WNOHANG); }) != child_) return -1;
-  child_ = -1;
-  return status;
+  if (!child_.ended_within(patience_ms)) return 0;
+  siginfo_t info{};
+  const bool told = child_.wait(info, WEXITED | WNOHANG) == 0 && info.si_pid == child_.pid();
+  child_.reset();
+  return told && info.si_code != CLD_EXITED ? info.si_status : 0;
 }
 
 // A child that sits in the driver dies when the driver lets it go; nobody waits for that.
 void ProbeRun::give_up() {
-  if (child_ <= 0) return;
-  ::kill(child_, SIGKILL);
-  (void)reap();
-  child_ = -1;
   answer_.reset();
+  if (!child_.valid()) return;
+  child_.send(SIGKILL);
+  (void)reap();
+  if (!child_.valid()) return;
+  constexpr int64_t never = INT64_MAX;
+  given_up().add(std::move(child_), is_complete() ? never : begun_us_ + probe_limit_us());
 }
+
+bool ProbeRun::is_complete() const { return text_.ends_with("\n" + std::string(last_line) + "\n"); }
+
+bool is_given_up_probe(pid_t pid) { return given_up().has(pid); }
 
 bool ProbeRun::take_in() {
   std::array<char, 16384> part{};
@@ -275,15 +331,15 @@ bool ProbeRun::take_in() {
 Result<Picture> ProbeRun::finish() {
   // It has closed its end, so it is on its way out; who lingers there (a library's exit in the driver)
   // is not waited for.
-  if (text_.ends_with(std::string(last_line) + "\n")) {
+  if (is_complete()) {
     Picture picture = decode_picture(text_);
     picture.begun_us = begun_us_;
     give_up();
     return picture;
   }
   std::string how = "it ended without an answer";
-  const int status = reap();
-  if (status != -1 && WIFSIGNALED(status)) how = "it was ended by signal " + std::to_string(WTERMSIG(status));
+  const int signal = reap();
+  if (signal != 0) how = "it was ended by signal " + std::to_string(signal);
   give_up();
   return Error{ErrorKind::probe, 0, "the GPU drivers could not be asked: " + how};
 }

@@ -3,7 +3,7 @@
 // A vendor's library may hang in the kernel, crash, print, keep descriptors and thirty megabytes. None
 // of that belongs into a process that holds a place: so a child asks, writes down what it heard, and is
 // gone. A child that does not answer is killed and forgotten; one that cannot even be killed (it sits in
-// the driver) keeps nothing of ours open.
+// the driver) keeps nothing of ours open, is remembered, and is asked for before the next one is sent after it.
 #pragma once
 
 #include <sys/types.h>
@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/own_child.h"
 #include "base/own_fd.h"
 #include "base/result.h"
 #include "device/device.h"
@@ -37,7 +38,8 @@ struct Picture {
 // One question to the drivers, under way. Move-only; dropping it gives the child up.
 class ProbeRun {
  public:
-  // Forks. `sysfs_root` as in probe.h. Errors: no process or descriptor left.
+  // Forks. `sysfs_root` as in probe.h. Errors: no process or descriptor left; `probe`, where a child that
+  // was given up is still stuck in the driver: one more would join it.
   [[nodiscard]] static Result<ProbeRun> start(const std::string& sysfs_root);
 
   ProbeRun(ProbeRun&& other) noexcept;
@@ -55,17 +57,21 @@ class ProbeRun {
   [[nodiscard]] Result<Picture> finish();
 
  private:
-  ProbeRun(pid_t child, OwnFd answer, int64_t begun_us)
-      : child_(child), answer_(std::move(answer)), begun_us_(begun_us) {}
-  // Waits a little for a child that is on its way out. How it ended, as waitpid() has it; -1: it is not out.
+  ProbeRun(OwnChild child, OwnFd answer, int64_t begun_us)
+      : child_(std::move(child)), answer_(std::move(answer)), begun_us_(begun_us) {}
+  // Waits a little for a child that is on its way out. The signal that ended it, or 0.
   int reap();
   void give_up();
+  [[nodiscard]] bool is_complete() const;
 
-  pid_t child_ = -1;
+  OwnChild child_;
   OwnFd answer_;
   int64_t begun_us_ = 0;
   std::string text_;
 };
+
+// Whether this process is a child of ours that was given up and is not gone yet.
+[[nodiscard]] bool is_given_up_probe(pid_t pid);
 
 // Asks and waits. `sim_gpus` is the value of BERTH_SIM_GPUS or null; where it is set, simulated devices
 // stand in for real ones and no driver is asked. No device at all is not an error. Errors: `usage` for a

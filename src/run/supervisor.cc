@@ -163,23 +163,30 @@ void reap_orphans(pid_t command) {
   }
 }
 
-// Adds the living children of `parent` and of theirs.
-void add_descendants(pid_t parent, std::vector<pid_t>& out) {
-  constexpr size_t most = 256;
+// The children of a process, dead or alive.
+std::vector<pid_t> children_of(pid_t parent) {
+  std::vector<pid_t> out;
   const std::string path = "/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children";
   const OwnFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   std::array<char, 4096> text{};
   const ssize_t got = fd.valid() ? ::read(fd.get(), text.data(), text.size()) : 0;
-  for (const std::string& word : split(std::string(text.data(), got > 0 ? static_cast<size_t>(got) : 0), ' ')) {
-    const auto pid = parse_count(word);
-    if (!pid || out.size() >= most) continue;
-    const auto child = static_cast<pid_t>(*pid);
+  for (const std::string& word : split(std::string(text.data(), got > 0 ? static_cast<size_t>(got) : 0), ' '))
+    if (const auto pid = parse_count(word)) out.push_back(static_cast<pid_t>(*pid));
+  return out;
+}
+
+// Adds the living children of `parent` and of theirs.
+void add_descendants(pid_t parent, const std::function<bool(pid_t)>& is_ours, std::vector<pid_t>& out) {
+  constexpr size_t most = 256;
+  const bool own = parent == ::getpid();
+  for (const pid_t child : children_of(parent)) {
+    if (out.size() >= most) return;
     siginfo_t info{};
-    const bool ours = parent == ::getpid();
     const auto peek = [&] { return ::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT); };
-    if (ours && retry_eintr(peek) == 0 && info.si_pid == child) continue;  // dead
+    if (own && retry_eintr(peek) == 0 && info.si_pid == child) continue;  // dead
+    if (own && is_ours(child)) continue;
     out.push_back(child);
-    add_descendants(child, out);
+    add_descendants(child, is_ours, out);
   }
 }
 
@@ -260,9 +267,9 @@ Finished replace_self(const Command& command, const Signals& signals) {
   return Finished{status_of_exec_failure(failed), failed};
 }
 
-std::vector<pid_t> left_running() {
+std::vector<pid_t> left_running(const std::function<bool(pid_t)>& is_ours) {
   std::vector<pid_t> out;
-  add_descendants(::getpid(), out);
+  add_descendants(::getpid(), is_ours, out);
   return out;
 }
 

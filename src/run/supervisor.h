@@ -85,8 +85,8 @@ struct Finished {
                                          const std::vector<Companion*>& companions,
                                          const std::function<void(pid_t)>& on_start);
 
-// The living processes of the tree below this one. Empty also where the kernel does not say
-// (CONFIG_PROC_CHILDREN).
-[[nodiscard]] std::vector<pid_t> left_running();
+// The living processes of the tree below this one, but for those of ours that `is_ours` knows. Empty also
+// where the kernel does not say (CONFIG_PROC_CHILDREN).
+[[nodiscard]] std::vector<pid_t> left_running(const std::function<bool(pid_t)>& is_ours);
 
 }  // namespace berth
