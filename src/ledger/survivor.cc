@@ -28,8 +28,11 @@ std::optional<int64_t> start_ticks(pid_t pid, bool& unsure) {
   if (name_end == std::string_view::npos) return std::nullopt;
   const std::vector<std::string> fields = split(std::string(stat.substr(name_end + 1)), ' ');
   constexpr size_t state = 0;
+  constexpr size_t threads = 17;
   constexpr size_t start = 19;
-  if (fields.size() <= start || fields[state] == "Z" || fields[state] == "X") return std::nullopt;
+  if (fields.size() <= start || fields[state] == "X") return std::nullopt;
+  // Dead, or only its first thread is, and others run on.
+  if (fields[state] == "Z" && parse_count(fields[threads]).value_or(0) <= 1) return std::nullopt;
   return parse_count(fields[start]);
 }
 

@@ -4,8 +4,12 @@
 #include <rapidcheck/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <fstream>
+#include <thread>
 
 namespace berth {
 namespace {
@@ -57,6 +61,30 @@ TEST(Survivors, WantOfDescriptorsIsNobodysDeath) {
   const StillRunning seeing = still_running(text + " 2147483647:1");
   EXPECT_EQ(seeing.pids, std::vector<pid_t>{::getpid()});
   EXPECT_FALSE(seeing.unsure);
+}
+
+TEST(Survivors, AProcessWhoseFirstThreadHasEndedRunsOn) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    std::thread([] { ::pause(); }).detach();
+    ::syscall(SYS_exit, 0);  // of this thread alone
+  }
+  const auto state = [&] {
+    std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+    std::string text;
+    std::getline(stat, text);
+    const size_t name_end = text.rfind(')');
+    return name_end == std::string::npos ? '?' : text[name_end + 2];
+  };
+  for (int tries = 0; tries < 500 && state() != 'Z'; ++tries) ::usleep(10'000);
+  ASSERT_EQ(state(), 'Z');
+  const std::string text = encode_survivors({pid});
+  EXPECT_EQ(still_running(text).pids, std::vector<pid_t>{pid});
+  ::kill(pid, SIGKILL);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
+  EXPECT_TRUE(still_running(text).pids.empty());
+  ::waitpid(pid, nullptr, 0);
 }
 
 RC_GTEST_PROP(Survivors, AnythingAtAllIsReadWithoutHarm, (const std::string& text)) {

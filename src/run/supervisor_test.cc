@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
+#include <thread>
 
 #include "base/sys.h"
 #include "device/probe_run.h"
@@ -21,6 +23,28 @@ const auto nobody = [](pid_t) { return false; };
 bool has(const std::vector<pid_t>& pids, pid_t pid) { return std::find(pids.begin(), pids.end(), pid) != pids.end(); }
 
 bool can_see_children() { return std::ifstream("/proc/thread-self/children").good(); }
+
+TEST(LeftRunning, SeesTheChildrenOfEveryThread) {
+  if (!can_see_children()) GTEST_SKIP() << "this kernel does not tell";
+  std::atomic<pid_t> child = -1;
+  std::atomic<bool> ended = false;
+  std::thread maker([&] {
+    child = ::fork();
+    if (child == 0) {
+      ::pause();
+      ::_exit(0);
+    }
+    while (!ended) ::usleep(1000);  // what it made goes to another thread when it ends
+  });
+  bool seen = false;
+  for (int tries = 0; tries < 500 && !seen; ++tries, ::usleep(1000))
+    seen = child > 0 && has(left_running(nobody), child);
+  EXPECT_TRUE(seen);
+  if (child > 0) ::kill(child, SIGKILL);
+  ended = true;
+  maker.join();
+  if (child > 0) ::waitpid(child, nullptr, 0);
+}
 
 bool hang = false;
 

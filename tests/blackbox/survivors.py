@@ -19,6 +19,23 @@ os.closerange(3, 65536)
 open(sys.argv[1], "w").write(str(os.getpid()))
 os.execvp("sleep", ["sleep", "600"])
 """
+# Such a daemon makes its worker from a thread that is not its first.
+THREADED_DAEMON = """
+import os, sys, threading, time
+if os.fork(): os._exit(0)
+os.setsid()
+null = os.open("/dev/null", os.O_RDWR)
+for fd in 0, 1, 2: os.dup2(null, fd)
+os.closerange(3, 65536)
+def work():
+    worker = os.fork()
+    if worker == 0: os.execvp("sleep", ["sleep", "600"])
+    with open(sys.argv[1] + ".new", "w") as f: f.write(f"{os.getpid()} {worker}")
+    os.rename(sys.argv[1] + ".new", sys.argv[1])
+    time.sleep(600)
+threading.Thread(target=work, daemon=True).start()
+time.sleep(600)
+"""
 CLOSE = "import os; os.closerange(3, 65536); os.execvp('sleep', ['sleep', '600'])"
 SLOT = ("run", "-r", "slot=1")
 
@@ -170,7 +187,21 @@ def test_want_of_descriptors_is_nobodys_death():
         check(not busy(pool), "the place is still taken")
 
 
-main([test_want_of_descriptors_is_nobodys_death,
+def test_a_worker_that_a_thread_of_a_daemon_made():
+    with Pool(slot=1) as pool:
+        note = os.path.join(pool.path, "..", "daemon.pid")
+        # The command stays until its daemon's worker is there: what comes later, nobody can write down.
+        script = f"'{sys.executable}' -c \"$1\" \"$2\"; until [ -e \"$2\" ]; do sleep 0.01; done"
+        pool.run(*SLOT, "--", "sh", "-c", script, "sh", THREADED_DAEMON, note)
+        daemon, worker = (int(word) for word in open(note, encoding="ascii").read().split())
+        kill(daemon)
+        pid_ended(daemon)
+        check(is_running(worker) and busy(pool), "the place was given away while the worker runs")
+        kill(worker)
+        wait_until(lambda: not busy(pool), what="the place is free again")
+
+
+main([test_want_of_descriptors_is_nobodys_death, test_a_worker_that_a_thread_of_a_daemon_made,
       test_the_wrapper_is_killed_and_the_command_has_closed_everything, test_a_daemon_that_the_command_leaves_behind,
       test_until_command_gives_it_back_all_the_same, test_a_survivor_can_be_released,
       test_exec_leaves_no_wrapper_and_keeps_the_place, test_orphans_do_not_stay_as_zombies,
