@@ -318,9 +318,9 @@ Result<Finished> supervise(const Command& command, const Signals& signals, const
     while (signals.next(info)) {
       if (info.ssi_signo == SIGCHLD) {
         const Child child = reap_child(pid, finished.status);
+        if (child == Child::unknown) return sys_error(errno, "cannot tell how the command fares");
         if (child == Child::ended) return finished;
         reap_orphans(pid);
-        if (child == Child::unknown) return sys_error(errno, "cannot tell how the command fares");
       } else {
         relay.pass_on(info);
       }
