@@ -71,6 +71,7 @@ Picture ask_drivers(const std::string& root) {
     if (wrote <= 0) break;
     done += static_cast<size_t>(wrote);
   }
+  ::close(STDERR_FILENO + 1);  // the answer is told before the driver takes its time over our end
   ::_exit(0);
 }
 
@@ -322,6 +323,7 @@ bool ProbeRun::take_in() {
   while (text_.size() < most_answer_bytes) {
     const ssize_t got = retry_eintr([&] { return ::read(answer_.get(), part.data(), part.size()); });
     if (got > 0) text_.append(part.data(), static_cast<size_t>(got));
+    if (got > 0 && is_complete()) return true;  // its end may stay open for as long as a driver needs to let it go
     if (got == 0) return true;
     if (got < 0) return errno != EAGAIN;
   }
@@ -329,7 +331,7 @@ bool ProbeRun::take_in() {
 }
 
 Result<Picture> ProbeRun::finish() {
-  // It has closed its end, so it is on its way out; who lingers there (a library's exit in the driver)
+  // It has said all, so it is on its way out; who lingers there (a library's exit in the driver)
   // is not waited for.
   if (is_complete()) {
     Picture picture = decode_picture(text_);

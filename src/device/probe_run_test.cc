@@ -1,7 +1,11 @@
 #include "device/probe_run.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <rapidcheck/gtest.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "device/probe.h"
 
@@ -69,6 +73,25 @@ TEST(ProbeRun, AMachineWithoutDriversHasNoDevices) {
   ASSERT_TRUE(picture.ok()) << picture.error().message;
   for (const Device& d : picture->devices) EXPECT_EQ(d.vendor, "nvidia");  // of the machine the test runs on
   EXPECT_GE(picture->taken_us, picture->begun_us);
+}
+
+bool leave_somebody_behind = false;
+
+TEST(ProbeRun, AnAnswerIsCompleteWhoeverKeepsThePipe) {
+  const auto in_the_child = [] {
+    if (!leave_somebody_behind || ::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) != 0) return;
+    for (const int fd : {0, 1, 2}) ::close(fd);
+    ::sleep(5);
+    ::_exit(0);
+  };
+  ASSERT_EQ(::pthread_atfork(nullptr, nullptr, in_the_child), 0);
+  leave_somebody_behind = true;
+  auto run = ProbeRun::start("/nonexistent");
+  ASSERT_TRUE(run.ok());
+  bool complete = false;
+  for (int tries = 0; tries < 300 && !complete; ++tries, ::usleep(10'000)) complete = run->take_in();
+  ASSERT_TRUE(complete);
+  EXPECT_TRUE(run->finish().ok());
 }
 
 }  // namespace
