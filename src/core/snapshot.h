@@ -140,6 +140,9 @@ class NameIndex {
 };
 
 struct Snapshot {
+  // When the look was taken, by the clock that parties write their seated_us with; 0: nobody said, and then
+  // nobody's estimate counts. The same for a whole look, however long the thinking takes.
+  int64_t now_us = 0;
   std::vector<Resource> resources;
   std::vector<std::string> devices;  // UUIDs
   Policy policy;

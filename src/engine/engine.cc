@@ -416,7 +416,7 @@ void Engine::ring_for(Look& look, std::vector<int> rings, const Before& before, 
     const Plan after = plan(look.snapshot, gone);
     const std::vector<int> more = entitled_and_keepers(look.snapshot, after, changed, keepers);
     rings.insert(rings.end(), more.begin(), more.end());
-    const std::vector<int> inheriting = heirs(before.plan, before.chains, after);
+    const std::vector<int> inheriting = heirs(look.snapshot, before.plan, before.chains, after);
     rings.insert(rings.end(), inheriting.begin(), inheriting.end());
     bool again = false;
     for (const int index : rings) {

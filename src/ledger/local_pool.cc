@@ -177,6 +177,7 @@ Result<Snapshot> LocalPool::read() {
 Result<Snapshot> LocalPool::read_again() {
   moved_ = false;
   Snapshot snapshot;
+  snapshot.now_us = wall_us();
   // A record takes about 110 bytes of the scan; room for all at once, and one for a newcomer.
   snapshot.parties.reserve(used_ / 88 + 1);
   snapshot.amounts.reserve(used_ / 88 + 1);

@@ -205,6 +205,7 @@ Snapshot SimWorld::snapshot() {
   Snapshot out;
   for (const NamedAmount& c : config_.capacities) out.resources.push_back({c.name, c.amount});
   out.policy = config_.policy;
+  out.now_us = now_us_;
   // A directory has no order that anybody may rely on.
   const size_t first = entries_.empty() ? 0 : random_() % entries_.size();
   for (size_t i = 0; i < entries_.size(); ++i) {

@@ -1,117 +1,13 @@
 #include "sched/plan.h"
 
 #include <algorithm>
+#include <limits>
 
-#include "sched/neighbours.h"
+#include "sched/timeline.h"
 
 namespace berth {
 
 namespace {
-
-// What is taken of one device, by holders and by those ahead in line alike.
-struct DeviceUse {
-  int64_t vram_bytes = 0;
-  int compute_pct = 0;
-  int users = 0;
-  bool exclusive = false;
-  bool closed = false;  // somebody ahead waits for this card: nothing more goes on it
-};
-
-class Ground {
- public:
-  explicit Ground(const Snapshot& snapshot)
-      : snapshot_(snapshot), free_(snapshot.resources.size()), devices_(snapshot.devices.size()) {
-    for (size_t i = 0; i < free_.size(); ++i) free_[i] = snapshot.resources[i].capacity;
-  }
-
-  void take_counters(const Party& party) {
-    for (const Amount& a : snapshot_.counters(party)) {
-      int64_t& left = free_[a.resource];
-      left = std::max<int64_t>(0, left - a.amount);
-    }
-  }
-
-  void take_device(const Party& party, uint16_t device) {
-    DeviceUse& use = devices_[device];
-    use.users += 1;
-    use.exclusive |= party.gpu.whole;
-    use.vram_bytes = std::min(max_total, use.vram_bytes + party.gpu.vram_bytes);
-    use.compute_pct += party.gpu.compute_pct;
-  }
-
-  [[nodiscard]] bool counters_fit(const Party& party) const {
-    for (const Amount& a : snapshot_.counters(party))
-      if (a.amount > free_[a.resource]) return false;
-    return true;
-  }
-
-  // The devices this party would be seated on, best first; fewer than it asks for: it is short.
-  [[nodiscard]] std::vector<uint16_t> choose(const Party& party) const {
-    std::vector<const Eligible*> fit;
-    for (const Eligible& e : snapshot_.eligible(party))
-      if (has_room(party, e)) fit.push_back(&e);
-    // A share goes where the least is left afterwards, on a card already in use before an empty
-    // one, so that whole cards stay whole. A whole claim takes the largest card.
-    std::stable_sort(fit.begin(), fit.end(), [&](const Eligible* a, const Eligible* b) {
-      if (party.gpu.whole) return a->vram_bytes > b->vram_bytes;
-      const DeviceUse& ua = devices_[a->device];
-      const DeviceUse& ub = devices_[b->device];
-      if ((ua.users == 0) != (ub.users == 0)) return ua.users != 0;
-      const int64_t left_a = a->vram_bytes - ua.vram_bytes;
-      const int64_t left_b = b->vram_bytes - ub.vram_bytes;
-      if (left_a != left_b) return left_a < left_b;
-      return ua.compute_pct > ub.compute_pct;
-    });
-    if (party.gpu.whole) prefer_neighbours(fit, static_cast<size_t>(party.gpu.count));
-    std::vector<uint16_t> chosen;
-    for (const Eligible* e : fit) {
-      if (chosen.size() == static_cast<size_t>(party.gpu.count)) break;
-      chosen.push_back(e->device);
-    }
-    std::sort(chosen.begin(), chosen.end(), [&](uint16_t a, uint16_t b) { return rank(party, a) < rank(party, b); });
-    return chosen;
-  }
-
-  // A party that has to wait: what it could have now is set aside, what it lacks is closed.
-  void set_aside(const Party& party, bool gpu_short) {
-    for (const Amount& a : snapshot_.counters(party)) {
-      int64_t& left = free_[a.resource];
-      left = a.amount <= left ? left - a.amount : 0;
-    }
-    if (party.gpu.count == 0) return;
-    if (!gpu_short) {
-      for (const uint16_t d : choose(party)) take_device(party, d);
-      return;
-    }
-    for (const Eligible& e : snapshot_.eligible(party)) {
-      if (has_room(party, e))
-        take_device(party, e.device);
-      else if (could_ever_hold(party, e))
-        devices_[e.device].closed = true;
-    }
-  }
-
- private:
-  static constexpr int64_t max_total = int64_t{1} << 61;
-
-  [[nodiscard]] bool has_room(const Party& party, const Eligible& e) const {
-    const DeviceUse& use = devices_[e.device];
-    if (use.exclusive || use.closed) return false;
-    if (party.gpu.whole) return use.users == 0;
-    return use.vram_bytes + party.gpu.vram_bytes <= e.vram_bytes && use.compute_pct + party.gpu.compute_pct <= 100;
-  }
-
-  [[nodiscard]] size_t rank(const Party& party, uint16_t device) const {
-    const auto eligible = snapshot_.eligible(party);
-    for (size_t i = 0; i < eligible.size(); ++i)
-      if (eligible[i].device == device) return i;
-    return eligible.size();
-  }
-
-  const Snapshot& snapshot_;
-  std::vector<int64_t> free_;
-  std::vector<DeviceUse> devices_;
-};
 
 bool possible(const Snapshot& snapshot, const Party& party) {
   for (const Amount& a : snapshot.counters(party))
@@ -122,53 +18,183 @@ bool possible(const Snapshot& snapshot, const Party& party) {
   return std::count_if(eligible.begin(), eligible.end(), enough) >= party.gpu.count;
 }
 
+// One walk down the line, with everything that it needs to know.
+class Walk {
+ public:
+  Walk(const Snapshot& snapshot, const std::vector<bool>& absent, Extent extent)
+      : snapshot_(snapshot), now_us_(std::max<int64_t>(0, snapshot.now_us)), extent_(extent) {
+    const size_t count = snapshot.parties.size();
+    result_.verdicts.assign(count, Verdict::none);
+    for (size_t i = 0; i < count; ++i) {
+      if (!absent.empty() && absent[i]) continue;
+      const Party& party = snapshot.parties[i];
+      if (party.state == PartyState::aside) continue;
+      (party.state == PartyState::held ? holders_ : line_).push_back({0, static_cast<int>(i)});
+      result_.timed |= snapshot.now_us > 0 && party.expect_s > 0;
+    }
+    line_up(line_);
+  }
+
+  Plan run() {
+    Timeline timeline = furnished();
+    const size_t needed = last_of_interest(timeline);
+    for (size_t position = 0; position < line_.size(); ++position) {
+      const int index = line_[position].index;
+      result_.line.push_back(index);
+      if (verdict(index) == Verdict::impossible) continue;
+      if (position >= needed) continue;
+      catch_up_with(timeline, line_[position].key_us, index);
+      place(timeline, index);
+      if (result_.timed && fits_now_[position] && verdict(index) == Verdict::wait) result_.held_back.push_back(index);
+    }
+    if (result_.held_back.empty()) change_us_ = never_us;
+    result_.look_again_us = change_us_ == never_us ? -1 : change_us_;
+    return std::move(result_);
+  }
+
+ private:
+  struct Stand {
+    int64_t key_us;
+    int index;
+  };
+
+  [[nodiscard]] const Party& at(int index) const { return snapshot_.parties[static_cast<size_t>(index)]; }
+  [[nodiscard]] Verdict& verdict(int index) { return result_.verdicts[static_cast<size_t>(index)]; }
+
+  void line_up(std::vector<Stand>& stands) const {
+    for (Stand& stand : stands) stand.key_us = order_key(at(stand.index), snapshot_.policy).key_us;
+    std::sort(stands.begin(), stands.end(), [&](const Stand& a, const Stand& b) {
+      if (a.key_us != b.key_us) return a.key_us < b.key_us;
+      const PartyKey& ka = at(a.index);
+      return ka < at(b.index);
+    });
+  }
+
+  // How long a party stays from when it sits down, by its own word.
+  [[nodiscard]] int64_t length_us(const Party& party) const {
+    if (!result_.timed) return never_us;
+    const int64_t end_us = expected_end_us(party, now_us_);
+    return end_us == never_us ? never_us : end_us - now_us_;
+  }
+
+  // An overdue holder's end is as unknown as that of one that said nothing.
+  [[nodiscard]] int64_t end_us(const Party& holder) const {
+    const int64_t end_us = result_.timed ? expected_end_us(holder, holder.seated_us) : never_us;
+    return end_us <= now_us_ ? never_us : end_us;
+  }
+
+  // The pool with its holders in it.
+  Timeline furnished() {
+    if (result_.timed) line_up(holders_);
+    std::vector<std::pair<int64_t, int>> ends;  // in the order in which a timeline wants them
+    bool unknown = !result_.timed;
+    for (const Stand& h : holders_) ends.emplace_back(end_us(at(h.index)), h.index);
+    if (result_.timed) {
+      std::stable_sort(ends.begin(), ends.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+      for (const auto& [end, index] : ends) unknown |= end == never_us;
+      for (const Stand& w : line_) unknown |= length_us(at(w.index)) == never_us;
+    }
+    Timeline timeline(snapshot_, now_us_, unknown, ends.size());
+    if (ends.size() > timeline.most_ends())
+      for (size_t i = 0; i < ends.size() - timeline.most_ends(); ++i) ends[i].first = never_us;
+    for (const auto& [end, index] : ends) {
+      timeline.hold(at(index), end);
+      change_us_ = std::min(change_us_, end);
+    }
+    next_holder_ = 0;
+    return timeline;
+  }
+
+  // The position behind the last in line that has to be thought about: whoever does not fit beside the
+  // holders alone will not be seated now, and keeps nothing from those before it.
+  size_t last_of_interest(const Timeline& timeline) {
+    size_t needed = 0;
+    fits_now_.assign(line_.size(), false);
+    for (size_t position = 0; position < line_.size(); ++position) {
+      const int index = line_[position].index;
+      const Party& party = at(index);
+      verdict(index) = possible(snapshot_, party) ? Verdict::wait : Verdict::impossible;
+      if (verdict(index) == Verdict::impossible) continue;
+      fits_now_[position] = timeline.fits_now(party);
+      if (fits_now_[position] || extent_ == Extent::everybody) needed = position + 1;
+    }
+    if (extent_ == Extent::everybody) result_.starts_us.assign(snapshot_.parties.size(), -1);
+    return needed;
+  }
+
+  // Holders that stand before this one by their keys are ahead of it.
+  void catch_up_with(Timeline& timeline, int64_t key_us, int index) {
+    if (!result_.timed) return;
+    for (; next_holder_ < holders_.size(); ++next_holder_) {
+      const Stand& holder = holders_[next_holder_];
+      const PartyKey& who = at(holder.index);
+      if (holder.key_us > key_us || (holder.key_us == key_us && at(index) < who)) return;
+      timeline.holder_is_ahead(at(holder.index), end_us(at(holder.index)));
+    }
+  }
+
+  void place(Timeline& timeline, int index) {
+    const Party& party = at(index);
+    const int64_t length = length_us(party);
+    if (timeline.exhausted()) {
+      const Timeline::Window window = timeline.at_once(party, length);
+      if (window.first >= 0 && timeline.enough_cards(party, window))
+        seat(timeline, index, window);
+      else
+        timeline.close_from_now(party);
+      return;
+    }
+    const Timeline::Window hoped = timeline.earliest(party, length);
+    const Timeline::Window sure = timeline.surely(party, hoped);
+    if (sure.first >= 0 && timeline.enough_cards(party, sure)) {
+      if (sure.start_us == now_us_) return seat(timeline, index, sure);
+      const Timeline::Devices devices = timeline.choose(party, sure, Timeline::View::sure);
+      timeline.take(party, devices, sure, Timeline::View::sure);
+      if (length < never_us) timeline.take_hoped(party, devices, sure);
+      expect_start(index, sure.start_us);
+      return;
+    }
+    // Its turn hangs on an end that nobody knows. Those behind may use what it wants until it could
+    // come, and nothing from then on.
+    timeline.close(party, sure);
+    if (hoped.start_us > now_us_) {
+      if (length < never_us)
+        timeline.take_hoped(party, timeline.choose(party, hoped, Timeline::View::hoped), hoped);
+    } else if (length < never_us) {
+      // The hole that it could have now may soon be too short for it.
+      change_us_ = std::min(change_us_, timeline.next_change_us(hoped) - length);
+    }
+  }
+
+  void seat(Timeline& timeline, int index, const Timeline::Window& window) {
+    const Party& party = at(index);
+    verdict(index) = Verdict::seat;
+    Timeline::Devices devices = timeline.choose(party, window, Timeline::View::sure);
+    timeline.take(party, devices, window, Timeline::View::sure);
+    if (window.end_us < never_us) timeline.take_hoped(party, devices, window);
+    if (party.gpu.count > 0) result_.seats.emplace_back(index, std::move(devices));
+    expect_start(index, now_us_);
+  }
+
+  void expect_start(int index, int64_t start_us) {
+    if (extent_ == Extent::everybody) result_.starts_us[static_cast<size_t>(index)] = start_us;
+  }
+
+  const Snapshot& snapshot_;
+  int64_t now_us_;
+  Extent extent_;
+  std::vector<Stand> line_;
+  std::vector<Stand> holders_;
+  std::vector<bool> fits_now_;  // by position in the line
+  size_t next_holder_ = 0;      // the first that is not ahead yet
+  int64_t change_us_ = never_us;
+  Plan result_;
+};
+
 }  // namespace
 
-Plan plan(const Snapshot& snapshot, const std::vector<bool>& absent) {
-  const size_t count = snapshot.parties.size();
-  Plan result;
-  result.verdicts.assign(count, Verdict::none);
-  Ground ground(snapshot);
-
-  std::vector<std::pair<int64_t, int>> waiting;
-  for (size_t i = 0; i < count; ++i) {
-    if (!absent.empty() && absent[i]) continue;
-    const Party& party = snapshot.parties[i];
-    if (party.state == PartyState::held) {
-      ground.take_counters(party);
-      for (const uint16_t d : snapshot.granted(party)) ground.take_device(party, d);
-    } else if (party.state == PartyState::waiting) {
-      waiting.emplace_back(order_key(party, snapshot.policy).key_us, static_cast<int>(i));
-    }
-  }
-  const auto who = [&](int index) -> const PartyKey& { return snapshot.parties[static_cast<size_t>(index)]; };
-  std::sort(waiting.begin(), waiting.end(), [&](const auto& a, const auto& b) {
-    return a.first != b.first ? a.first < b.first : who(a.second) < who(b.second);
-  });
-
-  result.line.reserve(waiting.size());
-  for (const auto& [key, index] : waiting) {
-    const Party& party = snapshot.parties[static_cast<size_t>(index)];
-    Verdict& verdict = result.verdicts[static_cast<size_t>(index)];
-    result.line.push_back(index);
-    if (!possible(snapshot, party)) {
-      verdict = Verdict::impossible;
-      continue;
-    }
-    std::vector<uint16_t> devices;
-    if (party.gpu.count > 0) devices = ground.choose(party);
-    const bool gpu_short = devices.size() < static_cast<size_t>(party.gpu.count);
-    if (gpu_short || !ground.counters_fit(party)) {
-      verdict = Verdict::wait;
-      ground.set_aside(party, gpu_short);
-      continue;
-    }
-    verdict = Verdict::seat;
-    ground.take_counters(party);
-    for (const uint16_t d : devices) ground.take_device(party, d);
-    if (party.gpu.count > 0) result.seats.emplace_back(index, std::move(devices));
-  }
-  return result;
+Plan plan(const Snapshot& snapshot, const std::vector<bool>& absent, Extent extent) {
+  return Walk(snapshot, absent, extent).run();
 }
 
 const std::vector<uint16_t>& Plan::seat_of(int party) const {
@@ -176,6 +202,11 @@ const std::vector<uint16_t>& Plan::seat_of(int party) const {
   for (const auto& [index, devices] : seats)
     if (index == party) return devices;
   return none;
+}
+
+int64_t Plan::look_again_for_us(int party) const {
+  const bool held = std::find(held_back.begin(), held_back.end(), party) != held_back.end();
+  return held ? look_again_us : -1;
 }
 
 std::vector<Shortfall> shortfalls(const Snapshot& snapshot, int index) {

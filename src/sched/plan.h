@@ -26,11 +26,21 @@ enum class Verdict : uint8_t {
   impossible,  // never on this pool as it is; closes nothing to those behind it
 };
 
+// How far a plan goes: to the last who could sit down now, or to everybody's expected start.
+enum class Extent : uint8_t { seats, everybody };
+
 struct Plan {
   std::vector<Verdict> verdicts;                             // by party index
   std::vector<int> line;                                     // party indices in order: all with a verdict but none
   std::vector<std::pair<int, std::vector<uint16_t>>> seats;  // party index and devices, for a GPU seat
+  bool timed = false;           // somebody said how long it takes, so that the plan depends on the time
+  std::vector<int> held_back;   // who wait though what they want is free: for these alone time can do something
+  int64_t look_again_us = -1;   // until then, with nobody coming or going, they stay so; -1: for ever
+  // Extent::everybody: by party index, when it will be seated if all ends come as expected; -1: unknown.
+  std::vector<int64_t> starts_us;
 
+  // When time alone may change a party's verdict; -1: never.
+  [[nodiscard]] int64_t look_again_for_us(int party) const;
   // The devices of a party whose verdict is seat; empty where it asks for none.
   [[nodiscard]] const std::vector<uint16_t>& seat_of(int party) const;
 };
@@ -49,7 +59,7 @@ struct Shortfall {
 
 // `absent` marks parties (by index) to plan without: a waiter that left its bell unanswered, a
 // party known to be dead. Empty means none. Time: O(parties x (counters + eligible devices)).
-[[nodiscard]] Plan plan(const Snapshot& snapshot, const std::vector<bool>& absent = {});
+[[nodiscard]] Plan plan(const Snapshot& snapshot, const std::vector<bool>& absent = {}, Extent extent = Extent::seats);
 
 // Empty when the claim of parties[party] could be met by an empty pool.
 [[nodiscard]] std::vector<Shortfall> shortfalls(const Snapshot& snapshot, int index);

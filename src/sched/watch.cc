@@ -76,6 +76,86 @@ class RingList {
   std::vector<bool> changed_;
 };
 
+// ---- with estimates: see "Who watches whom when jobs say how long they take" in watch.h ----
+
+// Calls visit(item) for each counter and device of it; an item is a resource's index, or past those a
+// device's.
+template <class Visit>
+void each_item(const Snapshot& snapshot, const Party& party, const Visit& visit) {
+  for (const Amount& a : snapshot.counters(party)) visit(size_t{a.resource});
+  each_device(snapshot, party, [&](uint16_t d) { visit(snapshot.resources.size() + d); });
+}
+
+constexpr uint8_t lookouts_each = 2;
+
+// For each item of parties[of] the two nearest waiters that want it: behind it if it stands in line, else
+// from the front.
+void add_watchers(const Snapshot& snapshot, const Plan& plan, int of, std::vector<int>& out) {
+  std::vector<uint8_t> left(snapshot.resources.size() + snapshot.devices.size(), 0);
+  size_t open = 0;
+  each_item(snapshot, at(snapshot, of), [&](size_t item) {
+    if (left[item] == 0) ++open;
+    left[item] = lookouts_each;
+  });
+  const bool in_line = at(snapshot, of).state != PartyState::held && verdict_of(plan, of) != Verdict::none;
+  auto from = plan.line.begin();
+  if (in_line) from = std::find(plan.line.begin(), plan.line.end(), of) + 1;
+  for (; from != plan.line.end() && open > 0; ++from) {
+    if (*from == of || verdict_of(plan, *from) != Verdict::wait) continue;
+    bool one = false;
+    each_item(snapshot, at(snapshot, *from), [&](size_t item) {
+      if (left[item] == 0) return;
+      one = true;
+      if (--left[item] == 0) --open;
+    });
+    if (one) out.push_back(*from);
+  }
+}
+
+// The two that stand first for each item.
+std::vector<int> lookouts(const Snapshot& snapshot, const Plan& plan) {
+  std::vector<uint8_t> left(snapshot.resources.size() + snapshot.devices.size(), lookouts_each);
+  std::vector<int> out;
+  for (const int waiter : plan.line) {
+    if (verdict_of(plan, waiter) != Verdict::wait) continue;
+    bool one = false;
+    each_item(snapshot, at(snapshot, waiter), [&](size_t item) {
+      if (left[item] == 0) return;
+      one = true;
+      --left[item];
+    });
+    if (one) out.push_back(waiter);
+  }
+  return out;
+}
+
+// What `self` watches of those ahead and of the holders.
+std::vector<int> timed_watch(const Snapshot& snapshot, const Plan& plan, int self, const std::vector<int>& entitled) {
+  std::vector<uint8_t> left(snapshot.resources.size() + snapshot.devices.size(), 0);
+  each_item(snapshot, at(snapshot, self), [&](size_t item) { left[item] = lookouts_each; });
+  std::vector<int> out = entitled;
+  auto from = std::find(plan.line.rbegin(), plan.line.rend(), self);
+  if (from != plan.line.rend()) ++from;
+  for (; from != plan.line.rend(); ++from) {
+    if (verdict_of(plan, *from) != Verdict::wait) continue;
+    bool one = false;
+    each_item(snapshot, at(snapshot, *from), [&](size_t item) {
+      if (left[item] == 0) return;
+      one = true;
+      --left[item];
+    });
+    if (one) out.push_back(*from);
+  }
+  // Fewer than two before it: it is one of the two that watch who has some of this.
+  for (size_t i = 0; i < snapshot.parties.size(); ++i) {
+    if (snapshot.parties[i].state != PartyState::held) continue;
+    bool one = false;
+    each_item(snapshot, snapshot.parties[i], [&](size_t item) { one = one || left[item] > 0; });
+    if (one) out.push_back(static_cast<int>(i));
+  }
+  return out;
+}
+
 }  // namespace
 
 bool contend(const Snapshot& snapshot, int a, int b) {
@@ -89,6 +169,7 @@ Chains sure_blockers(const Snapshot& snapshot, const Plan& plan) {
   };
   std::vector<Kind> kinds;
   Chains chains(snapshot.parties.size(), {-1, -1});
+  if (plan.timed) return chains;
   for (size_t position = 0; position < plan.line.size(); ++position) {
     const int self = plan.line[position];
     const Shape shape = shape_of(snapshot, at(snapshot, self));
@@ -182,6 +263,10 @@ Watch watch(const Snapshot& snapshot, const Plan& plan, int self) {
     if (reach.touches(snapshot.parties[i])) out.holders.push_back(static_cast<int>(i));
   }
 
+  if (plan.timed) {
+    out.parties = timed_watch(snapshot, plan, self, out.entitled);
+    return out;
+  }
   for (auto it = out.ahead.rbegin(); it != out.ahead.rend() && out.parties.size() < 2; ++it)
     if (verdict_of(plan, *it) == Verdict::wait && surely_blocks(shape_of(snapshot, at(snapshot, *it)), mine))
       out.parties.push_back(*it);
@@ -191,22 +276,39 @@ Watch watch(const Snapshot& snapshot, const Plan& plan, int self) {
   return out;
 }
 
-std::vector<int> heirs(const Plan& plan_before, const Chains& chains_before, const Plan& plan_after) {
+std::vector<int> heirs(const Snapshot& before, const Plan& plan_before, const Chains& chains_before,
+                       const Plan& plan_after) {
   std::vector<int> out;
   const auto turned = [&](int index) {
     return index >= 0 && verdict_of(plan_before, index) == Verdict::wait &&
            verdict_of(plan_after, index) == Verdict::seat;
   };
   for (const int waiter : plan_before.line) {
+    if (plan_before.timed) {
+      if (turned(waiter)) add_watchers(before, plan_before, waiter, out);
+      continue;
+    }
     const std::array<int, 2>& chain = chains_before[static_cast<size_t>(waiter)];
     if (turned(chain[0]) || turned(chain[1])) out.push_back(waiter);
   }
   return out;
 }
 
+std::vector<int> newcomer_concerns(const Snapshot& after, const Plan& plan_before, const Plan& plan_after, int self) {
+  std::vector<int> out;
+  if (!plan_after.timed) return out;
+  if (!plan_before.timed) out = lookouts(after, plan_after);
+  if (at(after, self).state == PartyState::held) add_watchers(after, plan_after, self, out);
+  return out;
+}
+
 std::vector<int> overtaken(const Snapshot& after, const Plan& plan_after, int self) {
   std::vector<int> out;
   if (plan_after.line.empty() || plan_after.line.back() == self) return out;
+  if (plan_after.timed) {
+    add_watchers(after, plan_after, self, out);
+    return out;
+  }
   const Chains chains = sure_blockers(after, plan_after);
   for (const int waiter : plan_after.line) {
     const std::array<int, 2>& chain = chains[static_cast<size_t>(waiter)];
@@ -219,6 +321,12 @@ std::vector<int> dependents(const Snapshot& before, const Plan& plan_before, con
                             const std::vector<int>& changed) {
   RingList rings(plan_before, changed);
   if (changed.empty() || plan_before.line.empty()) return {};
+  if (plan_before.timed) {
+    std::vector<int> watchers;
+    for (const int c : changed) add_watchers(before, plan_before, c, watchers);
+    for (const int w : watchers) rings.add(w);
+    return rings.in_line_order();
+  }
   for (const int c : changed) {
     const bool was_holder = at(before, c).state == PartyState::held;
     const Shape shape = shape_of(before, at(before, c));

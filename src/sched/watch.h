@@ -12,6 +12,14 @@
 // A waiter with two sure blockers watches the two nearest: one of them may be stopped, and a
 // stopped process tells nobody anything. A waiter with fewer watches every holder and every earlier
 // waiter that may keep it from its seat. In one line of equals these are the first two.
+//
+// Who watches whom when jobs say how long they take. Then "the one before me still waits" proves nothing:
+// a short job may fit into the hole that somebody leaves, past any number of others. So in a timed plan
+// the rule looks at things, not at claims: of all who want a counter or a card the first two watch those
+// that have some of it, and everybody watches the two nearest before it that want it. Then whoever goes,
+// however many at once, somebody who stays was watching one of them; it looks, and rings whoever may sit
+// down by then. A waiter that is held back though what it wants is free looks again by itself, when
+// time alone could have changed the plan (Plan::look_again_us).
 #pragma once
 
 #include <array>
@@ -61,12 +69,18 @@ inline constexpr int usual_keepers = 2;
 [[nodiscard]] std::vector<int> entitled_and_keepers(const Snapshot& after, const Plan& plan_after,
                                                     const std::vector<int>& changed, int keepers = usual_keepers);
 
-// Those that had a waiter among their two nearest sure blockers that may sit down now: it blocks them
-// no longer, and will be a holder before they look.
-[[nodiscard]] std::vector<int> heirs(const Plan& plan_before, const Chains& chains_before, const Plan& plan_after);
+// Those that counted on a waiter's waiting that may sit down now: it blocks them no longer, and will be a
+// holder before they look.
+[[nodiscard]] std::vector<int> heirs(const Snapshot& before, const Plan& plan_before, const Chains& chains_before,
+                                     const Plan& plan_after);
 
-// Those that have `self`, which comes into the line, among their two nearest sure blockers: what they
+// Those that have `self`, which comes into the line, among those that they watch from now on: what they
 // watch is not what others think they watch any more.
 [[nodiscard]] std::vector<int> overtaken(const Snapshot& after, const Plan& plan_after, int self);
+
+// Those whose watch a newcomer changes without standing in their way: it sat down at once in a timed plan
+// and has to be watched, or it is the first that said how long it takes. `plan_before` is without it.
+[[nodiscard]] std::vector<int> newcomer_concerns(const Snapshot& after, const Plan& plan_before, const Plan& plan_after,
+                                                 int self);
 
 }  // namespace berth

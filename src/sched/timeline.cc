@@ -1,0 +1,293 @@
+#include "sched/timeline.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "base/text.h"
+#include "sched/plan.h"
+
+namespace berth {
+
+namespace {
+
+constexpr int64_t longest_word_s = int64_t{10} * 366 * 86'400;  // who says more has said nothing
+constexpr size_t most_bytes = size_t{32} << 20U;                // of nodes
+constexpr size_t most_nodes = 1U << 16U;
+constexpr int64_t most_work = 400'000;  // figures looked at: some milliseconds
+
+}  // namespace
+
+int64_t expected_end_us(const Party& party, int64_t start_us) {
+  if (party.expect_s <= 0 || party.expect_s > longest_word_s || start_us > max_amount) return never_us;
+  return start_us + party.expect_s * 1'000'000;
+}
+
+Timeline::Timeline(const Snapshot& snapshot, int64_t now_us, bool unknown_ends, size_t holders)
+    : snapshot_(snapshot),
+      resources_(snapshot.resources.size()),
+      devices_(snapshot.devices.size()),
+      max_nodes_(std::clamp<size_t>(
+          most_bytes / (2 * (resources_ * sizeof(int64_t) + devices_ * sizeof(DeviceUse)) + 1), 8, most_nodes)),
+      two_views_(unknown_ends || holders > most_ends()),
+      layers_(two_views_ ? 2 : 1),
+      work_left_(most_work) {
+  nodes_.push_back({now_us, -1});
+  free_.resize(layers_ * resources_);
+  uses_.resize(layers_ * devices_);
+  for (size_t v = 0; v < layers_; ++v)
+    for (size_t i = 0; i < resources_; ++i) free_[v * resources_ + i] = snapshot.resources[i].capacity;
+}
+
+bool Timeline::counters_fit(const Party& party, View v, int node) const {
+  for (const Amount& a : snapshot_.counters(party))
+    if (a.amount > free(v, node, a.resource)) return false;
+  return true;
+}
+
+bool Timeline::has_room(const Party& party, const Eligible& e, View v, int node) const {
+  const DeviceUse& u = use(v, node, e.device);
+  if (u.exclusive || u.closed) return false;
+  if (party.gpu.whole) return u.users == 0;
+  return u.vram_bytes + party.gpu.vram_bytes <= e.vram_bytes && u.compute_pct + party.gpu.compute_pct <= 100;
+}
+
+void Timeline::put(const Party& party, uint16_t device, View v, int node, bool ahead) {
+  DeviceUse& u = use(v, node, device);
+  u.users += 1;
+  u.exclusive |= party.gpu.whole;
+  u.vram_bytes = std::min(max_total, u.vram_bytes + party.gpu.vram_bytes);
+  u.compute_pct += party.gpu.compute_pct;
+  if (!ahead) return;
+  u.ahead_users += 1;
+  u.ahead_vram_bytes = std::min(max_total, u.ahead_vram_bytes + party.gpu.vram_bytes);
+  u.ahead_compute_pct += party.gpu.compute_pct;
+}
+
+void Timeline::take_counters(const Party& party, View v, int node) {
+  for (const Amount& a : snapshot_.counters(party)) {
+    int64_t& left = free(v, node, a.resource);
+    left = std::max<int64_t>(0, left - a.amount);
+  }
+}
+
+// The list grows at its front while holders come in: the first node is always number 0, so what it
+// said until now moves to a new node that begins where the holder ends.
+// The list grows at its front while holders come in: the first node is always number 0, so what it
+// said until now moves to a new node that begins where the holder ends.
+void Timeline::hold(const Party& holder, int64_t end_us) {
+  if (end_us < end_of(0)) split(0, end_us);
+  const auto sit = [&](View v) {
+    take_counters(holder, v, 0);
+    for (const uint16_t d : snapshot_.granted(holder)) put(holder, d, v, 0, false);
+  };
+  sit(View::sure);
+  if (two_views_ && end_us < never_us) sit(View::hoped);
+}
+
+void Timeline::holder_is_ahead(const Party& holder, int64_t end_us) {
+  if (holder.gpu.count == 0) return;
+  for (int n = 0; n >= 0 && nodes_[static_cast<size_t>(n)].at_us < end_us; n = nodes_[static_cast<size_t>(n)].next) {
+    for (const uint16_t d : snapshot_.granted(holder)) {
+      DeviceUse& u = use(View::sure, n, d);
+      u.ahead_users += 1;
+      u.ahead_vram_bytes = std::min(max_total, u.ahead_vram_bytes + holder.gpu.vram_bytes);
+      u.ahead_compute_pct += holder.gpu.compute_pct;
+    }
+  }
+}
+
+bool Timeline::fits_now(const Party& party) const {
+  if (!counters_fit(party, View::sure, 0)) return false;
+  if (party.gpu.count == 0) return true;
+  int room = 0;
+  for (const Eligible& e : snapshot_.eligible(party)) room += has_room(party, e, View::sure, 0) ? 1 : 0;
+  return room >= party.gpu.count;
+}
+
+// One pass: `since` of a card is the moment from which on it has had room without a break. The earliest
+// beginning of a window that lasts beyond a node is when the count-th such moment and that of the counters
+// have come.
+Timeline::Window Timeline::earliest(const Party& party, int64_t length_us) {
+  const auto eligible = snapshot_.eligible(party);
+  const auto count = static_cast<size_t>(party.gpu.count);
+  std::array<int64_t, max_claim_devices> since{};
+  std::array<int64_t, max_claim_devices> sorted{};
+  since.fill(never_us);
+  int64_t counters_since = never_us;
+  for (int n = 0; n >= 0; n = nodes_[static_cast<size_t>(n)].next) {
+    const int64_t at_us = nodes_[static_cast<size_t>(n)].at_us;
+    work_left_ -= 1 + static_cast<int64_t>(eligible.size()) / 2;
+    if (!counters_fit(party, View::hoped, n))
+      counters_since = never_us;
+    else if (counters_since == never_us)
+      counters_since = at_us;
+    int64_t start_us = counters_since;
+    if (count > 0) {
+      size_t roomy = 0;
+      for (size_t i = 0; i < eligible.size(); ++i) {
+        if (!has_room(party, eligible[i], View::hoped, n)) {
+          since[i] = never_us;
+          continue;
+        }
+        if (since[i] == never_us) since[i] = at_us;
+        sorted[roomy++] = since[i];
+      }
+      if (roomy < count) continue;
+      std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(count - 1),
+                       sorted.begin() + static_cast<std::ptrdiff_t>(roomy));
+      start_us = std::max(start_us, sorted[count - 1]);
+    }
+    if (start_us == never_us) continue;
+    const int64_t end_us = length_us >= never_us - start_us ? never_us : start_us + length_us;
+    if (end_us > end_of(n)) continue;
+    Window window;
+    window.first = node_at(0, start_us);
+    window.start_us = start_us;
+    window.end_us = end_us;
+    for (size_t i = 0; i < eligible.size(); ++i)
+      if (since[i] <= start_us) window.cards |= OrdinalMask{1} << eligible[i].ordinal;
+    return window;
+  }
+  return {};
+}
+
+Timeline::Window Timeline::surely(const Party& party, const Window& window) {
+  if (!two_views_) return window;  // one and the same
+  return narrowed(party, window);
+}
+
+Timeline::Window Timeline::at_once(const Party& party, int64_t length_us) {
+  Window window;
+  window.first = 0;
+  window.start_us = nodes_[0].at_us;
+  window.end_us = length_us >= never_us - window.start_us ? never_us : window.start_us + length_us;
+  for (const Eligible& e : snapshot_.eligible(party)) window.cards |= OrdinalMask{1} << e.ordinal;
+  return narrowed(party, window);
+}
+
+Timeline::Window Timeline::narrowed(const Party& party, const Window& window) {
+  Window out = window;
+  for (int n = window.first; n >= 0 && nodes_[static_cast<size_t>(n)].at_us < window.end_us;
+       n = nodes_[static_cast<size_t>(n)].next) {
+    work_left_ -= 1;
+    if (!counters_fit(party, View::sure, n)) out.first = -1;
+    for (const Eligible& e : snapshot_.eligible(party))
+      if ((out.cards >> e.ordinal & 1U) != 0 && !has_room(party, e, View::sure, n))
+        out.cards &= ~(OrdinalMask{1} << e.ordinal);
+  }
+  return out;
+}
+
+bool Timeline::enough_cards(const Party& party, const Window& window) const {
+  return std::popcount(window.cards) >= party.gpu.count;
+}
+
+// A share goes where the least is left afterwards, on a card already in use before an empty one, so that
+// whole cards stay whole. A whole claim takes the largest card.
+Timeline::Devices Timeline::choose(const Party& party, const Window& window, View view) const {
+  std::vector<const Eligible*> fit;
+  for (const Eligible& e : snapshot_.eligible(party))
+    if ((window.cards >> e.ordinal & 1U) != 0) fit.push_back(&e);
+  const bool everybody = nodes_.size() == 1;
+  struct Use {
+    bool used;
+    int64_t vram_bytes;
+    int32_t compute_pct;
+  };
+  const auto use_of = [&](const Eligible& e) -> Use {
+    const DeviceUse& u = use(everybody ? view : View::sure, window.first, e.device);
+    if (everybody) return {u.users != 0, u.vram_bytes, u.compute_pct};
+    return {u.ahead_users != 0, u.ahead_vram_bytes, u.ahead_compute_pct};
+  };
+  std::stable_sort(fit.begin(), fit.end(), [&](const Eligible* a, const Eligible* b) {
+    if (party.gpu.whole) return a->vram_bytes > b->vram_bytes;
+    const Use ua = use_of(*a);
+    const Use ub = use_of(*b);
+    if (ua.used != ub.used) return ua.used;
+    const int64_t left_a = a->vram_bytes - ua.vram_bytes;
+    const int64_t left_b = b->vram_bytes - ub.vram_bytes;
+    if (left_a != left_b) return left_a < left_b;
+    return ua.compute_pct > ub.compute_pct;
+  });
+  if (fit.size() > static_cast<size_t>(party.gpu.count)) fit.resize(static_cast<size_t>(party.gpu.count));
+  std::sort(fit.begin(), fit.end());  // they lie in one array, in the order of the claim
+  Devices chosen;
+  for (const Eligible* e : fit) chosen.push_back(e->device);
+  return chosen;
+}
+
+void Timeline::take(const Party& party, const Devices& devices, const Window& window, View view) {
+  int last = window.first;
+  for (int n = window.first; n >= 0 && nodes_[static_cast<size_t>(n)].at_us < window.end_us;
+       n = nodes_[static_cast<size_t>(n)].next)
+    last = n;
+  if (window.end_us < end_of(last)) split(last, window.end_us);
+  for (int n = window.first;; n = nodes_[static_cast<size_t>(n)].next) {
+    work_left_ -= 1;
+    take_counters(party, view, n);
+    for (const uint16_t d : devices) put(party, d, view, n, true);
+    if (n == last) break;
+  }
+}
+
+void Timeline::close_at(const Party& party, int node, bool cards_short, const Devices& devices) {
+  take_counters(party, View::sure, node);
+  if (party.gpu.count == 0) return;
+  if (!cards_short) {
+    for (const uint16_t d : devices) put(party, d, View::sure, node, true);
+    return;
+  }
+  for (const Eligible& e : snapshot_.eligible(party)) {
+    if (has_room(party, e, View::sure, node))
+      put(party, e.device, View::sure, node, true);
+    else if (could_ever_hold(party, e))
+      use(View::sure, node, e.device).closed = true;
+  }
+}
+
+void Timeline::close(const Party& party, const Window& sure_window) {
+  Window at = sure_window;
+  if (at.first < 0) at.first = node_at(0, at.start_us);
+  const bool cards_short = !enough_cards(party, at);
+  const Devices devices = cards_short || party.gpu.count == 0 ? Devices{} : choose(party, at, View::sure);
+  for (int n = at.first; n >= 0; n = nodes_[static_cast<size_t>(n)].next) {
+    work_left_ -= 1;
+    close_at(party, n, cards_short, devices);
+  }
+}
+
+// What is far off is not worth its price: nothing that this one may want is given away any more.
+void Timeline::close_from_now(const Party& party) {
+  for (int n = 0; n >= 0; n = nodes_[static_cast<size_t>(n)].next) close_at(party, n, true, {});
+}
+
+int64_t Timeline::next_change_us(const Window& window) const {
+  for (int n = window.first; n >= 0; n = nodes_[static_cast<size_t>(n)].next)
+    if (nodes_[static_cast<size_t>(n)].at_us > window.end_us) return nodes_[static_cast<size_t>(n)].at_us;
+  return never_us;
+}
+
+int Timeline::split(int node, int64_t at_us) {
+  const auto made = static_cast<int>(nodes_.size());
+  nodes_.push_back({at_us, nodes_[static_cast<size_t>(node)].next});
+  nodes_[static_cast<size_t>(node)].next = made;
+  const auto copy = [&](auto& all, size_t width) {
+    const size_t from = static_cast<size_t>(node) * layers_ * width;
+    all.resize(all.size() + layers_ * width);
+    std::copy_n(all.begin() + static_cast<std::ptrdiff_t>(from), layers_ * width,
+                all.end() - static_cast<std::ptrdiff_t>(layers_ * width));
+  };
+  copy(free_, resources_);
+  copy(uses_, devices_);
+  work_left_ -= 2;
+  return made;
+}
+
+// The node in which `at_us` lies, from `node` on.
+int Timeline::node_at(int node, int64_t at_us) {
+  while (end_of(node) <= at_us) node = nodes_[static_cast<size_t>(node)].next;
+  return node;
+}
+
+}  // namespace berth

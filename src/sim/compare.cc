@@ -1,0 +1,102 @@
+#include "sim/compare.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace berth::sim {
+
+namespace {
+
+constexpr uint64_t seeds = 10;
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+struct Row {
+  std::vector<double> utilisation, makespan, wait, worst, fairness, bound;         // absolute
+  std::vector<double> makespan_of_fifo, wait_of_fifo, worst_of_fifo, wait_of_easy;  // seed by seed
+};
+
+double ratio(double a, double b) { return b > 0 ? a / b : 1; }
+
+}  // namespace
+
+std::vector<Contender> contenders(bool everybody) {
+  std::vector<Contender> out;
+  const auto baseline = [&](const char* name, Baseline which) {
+    out.push_back({name, [which](const Trace& t, uint64_t seed) { return run_baseline(t, which, seed); }});
+  };
+  baseline("strict FIFO", Baseline::fifo);
+  baseline("EASY", Baseline::easy);
+  baseline("flock", Baseline::flock);
+  baseline("small first, polling", Baseline::small_first);
+  out.push_back({"berth, no estimates", [](const Trace& t, uint64_t) {
+                   Trace silent = t;
+                   estimate(silent, Estimates::none, 0);
+                   return replay(silent, Looking::when_rung);
+                 }});
+  out.push_back({"berth", [](const Trace& t, uint64_t) { return replay(t, Looking::when_rung); }});
+  if (everybody)
+    out.push_back({"berth, everybody looks", [](const Trace& t, uint64_t) { return replay(t, Looking::at_changes); }});
+  return out;
+}
+
+std::string compare(const std::vector<Source>& sources) {
+  std::string out;
+  char line[400];
+  const std::vector<Contender> all = contenders(false);
+  for (const Source& source : sources) {
+    for (const Estimates estimates : {Estimates::exact, Estimates::wrong}) {
+      for (const int load : {70, 100, 130}) {
+        std::vector<Row> rows(all.size());
+        size_t jobs = 0;
+        for (uint64_t seed = 1; seed <= seeds; ++seed) {
+          Trace trace = source.make(seed);
+          scale_to_load(trace, load / 100.0);
+          estimate(trace, estimates, seed);
+          jobs = trace.jobs.size();
+          Score fifo;
+          Score easy;
+          for (size_t i = 0; i < all.size(); ++i) {
+            const Schedule schedule = all[i].run(trace, seed);
+            const std::string wrong = fault(trace, schedule);
+            if (!wrong.empty()) return all[i].name + " on " + source.name + ": " + wrong + "\n";
+            const Score s = score(trace, schedule);
+            if (i == 0) fifo = s;
+            if (i == 1) easy = s;
+            Row& row = rows[i];
+            row.utilisation.push_back(100 * s.utilisation);
+            row.makespan.push_back(s.makespan_s / 3600);
+            row.wait.push_back(s.mean_wait_s / 60);
+            row.worst.push_back(s.worst_wait_s / 3600);
+            row.fairness.push_back(s.fairness);
+            row.bound.push_back(s.over_bound);
+            row.makespan_of_fifo.push_back(ratio(s.makespan_s, fifo.makespan_s));
+            row.wait_of_fifo.push_back(ratio(s.mean_wait_s, fifo.mean_wait_s));
+            row.worst_of_fifo.push_back(ratio(s.worst_wait_s, fifo.worst_wait_s));
+            if (i >= 1) row.wait_of_easy.push_back(ratio(s.mean_wait_s, easy.mean_wait_s));
+          }
+        }
+        std::snprintf(line, sizeof line, "\n%s, %zu jobs, load %d %%, estimates %s\n\n", source.name.c_str(), jobs, load,
+                      estimates == Estimates::exact ? "true" : "wrong by up to 3 times");
+        out += line;
+        out += "| | used % | makespan h | mean wait min | worst wait h | fairness | over bound | makespan / FIFO | wait / "
+               "FIFO | worst / FIFO | wait / EASY |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+        for (size_t i = 0; i < all.size(); ++i) {
+          const Row& r = rows[i];
+          std::snprintf(line, sizeof line, "| %s | %.1f | %.1f | %.1f | %.1f | %.2f | %.3f | %.2f | %.2f | %.2f | %.2f |\n",
+                        all[i].name.c_str(), median(r.utilisation), median(r.makespan), median(r.wait), median(r.worst),
+                        median(r.fairness), median(r.bound), median(r.makespan_of_fifo), median(r.wait_of_fifo),
+                        median(r.worst_of_fifo), r.wait_of_easy.empty() ? 0.0 : median(r.wait_of_easy));
+          out += line;
+        }
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace berth::sim

@@ -1,0 +1,31 @@
+// The comparison: who schedules, and the table of medians.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "sim/baselines.h"
+#include "sim/replay.h"
+#include "sim/sources.h"
+
+namespace berth::sim {
+
+struct Contender {
+  std::string name;
+  std::function<Schedule(const Trace&, uint64_t seed)> run;
+};
+
+// The baselines, berth without any estimates, and berth. `everybody`: and berth if everybody looked always.
+[[nodiscard]] std::vector<Contender> contenders(bool everybody);
+
+struct Source {
+  std::string name;
+  std::function<Trace(uint64_t seed)> make;
+  bool as_given = false;  // one trace, whatever the seed
+};
+
+// Medians over seeds 1 to 10 at 70, 100 and 130 % load, with true and with wrong estimates. A table in Markdown.
+[[nodiscard]] std::string compare(const std::vector<Source>& sources);
+
+}  // namespace berth::sim

@@ -1,0 +1,215 @@
+#include "sim/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+
+namespace berth::sim {
+
+namespace {
+
+double seconds(int64_t us) { return static_cast<double>(us) / 1e6; }
+
+// Calls visit(at_us, job, +1 or -1) in the order of time, ends before beginnings.
+template <class Visit>
+void each_change(const Trace& trace, const Schedule& schedule, const Visit& visit) {
+  struct Change {
+    int64_t at_us;
+    int sign;
+    size_t job;
+  };
+  std::vector<Change> changes;
+  for (size_t i = 0; i < trace.jobs.size(); ++i) {
+    if (schedule.jobs[i].start_us < 0 || trace.jobs[i].run_us == 0) continue;
+    changes.push_back({schedule.jobs[i].start_us, 1, i});
+    changes.push_back({schedule.jobs[i].start_us + trace.jobs[i].run_us, -1, i});
+  }
+  std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
+    return a.at_us != b.at_us ? a.at_us < b.at_us : a.sign < b.sign;
+  });
+  for (const Change& c : changes) visit(c.at_us, c.job, c.sign);
+}
+
+struct CardLoad {
+  int users = 0;
+  int whole = 0;
+  int64_t vram_bytes = 0;
+  int compute_pct = 0;
+};
+
+}  // namespace
+
+double makespan_bound_s(const Trace& trace) {
+  if (trace.jobs.empty()) return 0;
+  const int64_t first = trace.jobs.front().arrival_us;
+  double bound = 0;
+  std::vector<double> after;
+  for (auto job = trace.jobs.rbegin(); job != trace.jobs.rend(); ++job) {
+    const double came = seconds(job->arrival_us - first);
+    bound = std::max(bound, came + seconds(job->run_us));
+    const std::vector<double> share = shares(trace.box, *job);
+    after.resize(share.size());
+    for (size_t i = 0; i < share.size(); ++i) {
+      after[i] += share[i] * seconds(job->run_us);
+      bound = std::max(bound, came + after[i]);
+    }
+  }
+  return bound;
+}
+
+Score score(const Trace& trace, const Schedule& schedule) {
+  Score out;
+  if (trace.jobs.empty()) return out;
+  std::vector<double> waits;
+  std::vector<double> work;
+  std::map<std::string, std::pair<double, int>> slowdowns;
+  int64_t last = 0;
+  for (size_t i = 0; i < trace.jobs.size(); ++i) {
+    const TraceJob& job = trace.jobs[i];
+    const int64_t start = schedule.jobs[i].start_us;
+    if (start < 0) continue;
+    last = std::max(last, start + job.run_us);
+    waits.push_back(seconds(start - job.arrival_us));
+    const std::vector<double> share = shares(trace.box, job);
+    work.resize(share.size());
+    for (size_t r = 0; r < share.size(); ++r) work[r] += share[r] * seconds(job.run_us);
+    const double run = std::max(10.0, seconds(job.run_us));
+    auto& [sum, count] = slowdowns[job.user];
+    sum += (waits.back() + run) / run;
+    ++count;
+  }
+  if (waits.empty()) return out;
+  out.makespan_s = seconds(last - trace.jobs.front().arrival_us);
+  out.utilisation = out.makespan_s > 0 ? *std::max_element(work.begin(), work.end()) / out.makespan_s : 0;
+  for (const double w : waits) out.mean_wait_s += w / static_cast<double>(waits.size());
+  std::sort(waits.begin(), waits.end());
+  out.worst_wait_s = waits.back();
+  out.p95_wait_s = waits[static_cast<size_t>(static_cast<double>(waits.size() - 1) * 0.95)];
+  double sum = 0;
+  double squares = 0;
+  for (const auto& [user, total] : slowdowns) {
+    const double mean = total.first / total.second;
+    sum += mean;
+    squares += mean * mean;
+  }
+  out.fairness = sum * sum / (static_cast<double>(slowdowns.size()) * squares);
+  out.over_bound = out.makespan_s / std::max(1e-9, makespan_bound_s(trace));
+  return out;
+}
+
+std::string fault(const Trace& trace, const Schedule& schedule) {
+  std::map<std::string, int64_t> taken;
+  std::vector<CardLoad> cards(static_cast<size_t>(trace.box.gpus));
+  std::string out;
+  each_change(trace, schedule, [&](int64_t at_us, size_t i, int sign) {
+    const TraceJob& job = trace.jobs[i];
+    const Placement& place = schedule.jobs[i];
+    const auto complain = [&](const std::string& what) {
+      if (out.empty()) out = what + " at " + std::to_string(at_us) + " us, job " + std::to_string(i);
+    };
+    if (place.start_us < job.arrival_us) complain("ran before it came");
+    if (place.cards.size() != static_cast<size_t>(job.gpu.count)) complain("wrong number of cards");
+    for (const NamedAmount& c : job.counters) taken[c.name] += sign * c.amount;
+    for (const int card : place.cards) {
+      CardLoad& load = cards[static_cast<size_t>(card)];
+      load.users += sign;
+      load.whole += job.gpu.whole ? sign : 0;
+      load.vram_bytes += sign * job.gpu.vram_bytes;
+      load.compute_pct += sign * job.gpu.compute_pct;
+      if ((load.whole > 0 && load.users > 1) || load.vram_bytes > trace.box.vram_bytes || load.compute_pct > 100)
+        complain("card " + std::to_string(card) + " over-granted");
+    }
+    for (const NamedAmount& c : trace.box.capacities)
+      if (taken[c.name] > c.amount) complain(c.name + " over-granted");
+  });
+  for (size_t i = 0; i < trace.jobs.size(); ++i)
+    if (schedule.jobs[i].start_us < 0 && out.empty()) out = "job " + std::to_string(i) + " never ran";
+  return out;
+}
+
+std::string draw(const Trace& trace, const Schedule& schedule) {
+  constexpr double width = 1200;
+  constexpr double left = 90;
+  constexpr double row = 26;
+  constexpr double top = 30;
+  int64_t last = 1;
+  const int64_t first = trace.jobs.empty() ? 0 : trace.jobs.front().arrival_us;
+  for (size_t i = 0; i < trace.jobs.size(); ++i)
+    if (schedule.jobs[i].start_us >= 0) last = std::max(last, schedule.jobs[i].start_us + trace.jobs[i].run_us);
+  const double per_us = width / static_cast<double>(std::max<int64_t>(1, last - first));
+  const size_t rows = static_cast<size_t>(trace.box.gpus) + trace.box.capacities.size();
+  char line[512];
+  std::string out;
+  const auto print = [&](const char* format, auto... values) {
+    std::snprintf(line, sizeof line, format, values...);
+    out += line;
+  };
+  print("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" font-family=\"sans-serif\" "
+        "font-size=\"11\">\n<title>%s</title>\n",
+        left + width + 20, top + row * static_cast<double>(rows) + 40, schedule.name.c_str());
+  for (size_t r = 0; r < rows; ++r) {
+    const double y = top + row * static_cast<double>(r);
+    const bool card = r < static_cast<size_t>(trace.box.gpus);
+    const std::string name =
+        card ? "GPU " + std::to_string(r) : trace.box.capacities[r - static_cast<size_t>(trace.box.gpus)].name;
+    print("<text x=\"4\" y=\"%.1f\">%s</text><rect x=\"%.0f\" y=\"%.1f\" width=\"%.0f\" height=\"%.0f\" "
+          "fill=\"#f2f2f2\"/>\n",
+          y + 16, name.c_str(), left, y, width, row - 4);
+  }
+  // A share takes that part of its card's height, from where there is room upwards.
+  std::vector<std::vector<std::pair<double, int64_t>>> lanes(static_cast<size_t>(trace.box.gpus));
+  std::vector<size_t> order(trace.jobs.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return schedule.jobs[a].start_us < schedule.jobs[b].start_us; });
+  constexpr int slots = 20;
+  std::vector<std::vector<int64_t>> busy(static_cast<size_t>(trace.box.gpus), std::vector<int64_t>(slots, -1));
+  for (const size_t i : order) {
+    const TraceJob& job = trace.jobs[i];
+    const Placement& place = schedule.jobs[i];
+    if (place.start_us < 0 || place.cards.empty()) continue;
+    const double share = job.gpu.whole ? 1
+                                       : std::max(static_cast<double>(job.gpu.vram_bytes) /
+                                                      static_cast<double>(std::max<int64_t>(1, trace.box.vram_bytes)),
+                                                  job.gpu.compute_pct / 100.0);
+    const int high = std::clamp(static_cast<int>(share * slots), 1, slots);
+    const unsigned hue = static_cast<unsigned>(std::hash<std::string>{}(job.user) % 360);
+    for (const int card : place.cards) {
+      auto& slot = busy[static_cast<size_t>(card)];
+      int at = 0;
+      while (at + high < slots && std::any_of(slot.begin() + at, slot.begin() + at + high,
+                                              [&](int64_t until) { return until > place.start_us; }))
+        ++at;
+      std::fill(slot.begin() + at, slot.begin() + at + high, place.start_us + job.run_us);
+      const double unit = (row - 4) / slots;
+      print("<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"hsl(%u,60%%,60%%)\" stroke=\"#fff\" "
+            "stroke-width=\"0.3\"/>\n",
+            left + static_cast<double>(place.start_us - first) * per_us,
+            top + row * card + unit * (slots - at - high), std::max(0.3, static_cast<double>(job.run_us) * per_us),
+            unit * high, hue);
+    }
+  }
+  for (size_t c = 0; c < trace.box.capacities.size(); ++c) {
+    const NamedAmount& capacity = trace.box.capacities[c];
+    const double y = top + row * static_cast<double>(static_cast<size_t>(trace.box.gpus) + c);
+    int64_t taken = 0;
+    std::string path;
+    each_change(trace, schedule, [&](int64_t at_us, size_t i, int sign) {
+      for (const NamedAmount& want : trace.jobs[i].counters)
+        if (want.name == capacity.name) taken += sign * want.amount;
+      char point[64];
+      std::snprintf(point, sizeof point, " H%.2f V%.2f", left + static_cast<double>(at_us - first) * per_us,
+                    y + (row - 4) * (1 - static_cast<double>(taken) / static_cast<double>(std::max<int64_t>(1, capacity.amount))));
+      path += point;
+    });
+    print("<path d=\"M%.0f %.1f", left, y + row - 4);
+    out += path;
+    print(" V%.1f Z\" fill=\"#7aa6c2\"/>\n", y + row - 4);
+  }
+  print("<text x=\"%.0f\" y=\"18\">%s: %zu jobs, %.1f h</text>\n</svg>\n", left, schedule.name.c_str(),
+        trace.jobs.size(), static_cast<double>(last - first) / 3.6e9);
+  return out;
+}
+
+}  // namespace berth::sim
