@@ -44,7 +44,7 @@ class Walk {
       if (verdict(index) == Verdict::impossible) continue;
       if (position >= needed) continue;
       catch_up_with(timeline, line_[position].key_us, index);
-      place(timeline, index);
+      place(timeline, index, fits_now_[position], horizons_us_[position]);
       if (result_.timed && fits_now_[position] && verdict(index) == Verdict::wait) result_.held_back.push_back(index);
     }
     if (result_.held_back.empty()) change_us_ = never_us;
@@ -118,6 +118,15 @@ class Walk {
       fits_now_[position] = timeline.fits_now(party);
       if (fits_now_[position] || extent_ == Extent::everybody) needed = position + 1;
     }
+    // What is planned for after all those behind are gone, if they sat down now, concerns none of them.
+    int64_t horizon_us = now_us_ + 1;
+    horizons_us_.assign(line_.size(), never_us);
+    for (size_t position = needed; extent_ == Extent::seats && position-- > 0;) {
+      horizons_us_[position] = horizon_us;
+      if (!fits_now_[position]) continue;
+      const int64_t length = length_us(at(line_[position].index));
+      horizon_us = std::max(horizon_us, length == never_us ? never_us : now_us_ + length);
+    }
     if (extent_ == Extent::everybody) result_.starts_us.assign(snapshot_.parties.size(), -1);
     return needed;
   }
@@ -133,21 +142,18 @@ class Walk {
     }
   }
 
-  void place(Timeline& timeline, int index) {
+  void place(Timeline& timeline, int index, bool fits_now, int64_t horizon_us) {
     const Party& party = at(index);
     const int64_t length = length_us(party);
-    if (timeline.exhausted()) {
+    if (fits_now) {
       const Timeline::Window window = timeline.at_once(party, length);
-      if (window.first >= 0 && timeline.enough_cards(party, window))
-        seat(timeline, index, window);
-      else
-        timeline.close_from_now(party);
-      return;
+      if (Timeline::enough(party, window)) return seat(timeline, index, window);
     }
-    const Timeline::Window hoped = timeline.earliest(party, length);
+    if (timeline.exhausted()) return timeline.close_from_now(party);
+    const Timeline::Window hoped = timeline.in_turn(party, length, horizon_us);
+    if (hoped.first < 0) return;  // too late to be in anybody's way
     const Timeline::Window sure = timeline.surely(party, hoped);
-    if (sure.first >= 0 && timeline.enough_cards(party, sure)) {
-      if (sure.start_us == now_us_) return seat(timeline, index, sure);
+    if (Timeline::enough(party, sure)) {
       const Timeline::Devices devices = timeline.choose(party, sure, Timeline::View::sure);
       timeline.take(party, devices, sure, Timeline::View::sure);
       if (length < never_us) timeline.take_hoped(party, devices, sure);
@@ -157,13 +163,8 @@ class Walk {
     // Its turn hangs on an end that nobody knows. Those behind may use what it wants until it could
     // come, and nothing from then on.
     timeline.close(party, sure);
-    if (hoped.start_us > now_us_) {
-      if (length < never_us)
-        timeline.take_hoped(party, timeline.choose(party, hoped, Timeline::View::hoped), hoped);
-    } else if (length < never_us) {
-      // The hole that it could have now may soon be too short for it.
-      change_us_ = std::min(change_us_, timeline.next_change_us(hoped) - length);
-    }
+    if (hoped.start_us > now_us_ && length < never_us)
+      timeline.take_hoped(party, timeline.choose(party, hoped, Timeline::View::hoped), hoped);
   }
 
   void seat(Timeline& timeline, int index, const Timeline::Window& window) {
@@ -185,8 +186,9 @@ class Walk {
   Extent extent_;
   std::vector<Stand> line_;
   std::vector<Stand> holders_;
-  std::vector<bool> fits_now_;  // by position in the line
-  size_t next_holder_ = 0;      // the first that is not ahead yet
+  std::vector<bool> fits_now_;        // by position in the line
+  std::vector<int64_t> horizons_us_;  // by position: what is planned for later than that is in nobody's way
+  size_t next_holder_ = 0;            // the first that is not ahead yet
   int64_t change_us_ = never_us;
   Plan result_;
 };

@@ -33,9 +33,9 @@ struct Plan {
   std::vector<Verdict> verdicts;                             // by party index
   std::vector<int> line;                                     // party indices in order: all with a verdict but none
   std::vector<std::pair<int, std::vector<uint16_t>>> seats;  // party index and devices, for a GPU seat
-  bool timed = false;           // somebody said how long it takes, so that the plan depends on the time
-  std::vector<int> held_back;   // who wait though what they want is free: for these alone time can do something
-  int64_t look_again_us = -1;   // until then, with nobody coming or going, they stay so; -1: for ever
+  bool timed = false;          // somebody said how long it takes, so that the plan depends on the time
+  std::vector<int> held_back;  // who wait though what they want is free: for these alone time can do something
+  int64_t look_again_us = -1;  // until then, with nobody coming or going, they stay so; -1: for ever
   // Extent::everybody: by party index, when it will be seated if all ends come as expected; -1: unknown.
   std::vector<int64_t> starts_us;
 

@@ -33,6 +33,7 @@ Timeline::Timeline(const Snapshot& snapshot, int64_t now_us, bool unknown_ends, 
       layers_(two_views_ ? 2 : 1),
       work_left_(most_work) {
   nodes_.push_back({now_us, -1});
+  fronts_.assign(resources_ + devices_, {now_us, 0});
   free_.resize(layers_ * resources_);
   uses_.resize(layers_ * devices_);
   for (size_t v = 0; v < layers_; ++v)
@@ -105,48 +106,33 @@ bool Timeline::fits_now(const Party& party) const {
   return room >= party.gpu.count;
 }
 
-// One pass: `since` of a card is the moment from which on it has had room without a break. The earliest
-// beginning of a window that lasts beyond a node is when the count-th such moment and that of the counters
-// have come.
-Timeline::Window Timeline::earliest(const Party& party, int64_t length_us) {
+Timeline::Window Timeline::in_turn(const Party& party, int64_t length_us, int64_t horizon_us) {
+  Front front{nodes_[0].at_us, 0};
+  each_item(party, [&](size_t item) {
+    if (fronts_[item].at_us > front.at_us) front = fronts_[item];
+  });
+  const auto advance = [&](const Front& to) { each_item(party, [&](size_t item) { fronts_[item] = to; }); };
+  if (front.at_us >= horizon_us) {
+    advance(front);
+    return {};
+  }
   const auto eligible = snapshot_.eligible(party);
-  const auto count = static_cast<size_t>(party.gpu.count);
-  std::array<int64_t, max_claim_devices> since{};
-  std::array<int64_t, max_claim_devices> sorted{};
-  since.fill(never_us);
-  int64_t counters_since = never_us;
-  for (int n = 0; n >= 0; n = nodes_[static_cast<size_t>(n)].next) {
-    const int64_t at_us = nodes_[static_cast<size_t>(n)].at_us;
+  for (int n = front.node; n >= 0; n = nodes_[static_cast<size_t>(n)].next) {
     work_left_ -= 1 + static_cast<int64_t>(eligible.size()) / 2;
-    if (!counters_fit(party, View::hoped, n))
-      counters_since = never_us;
-    else if (counters_since == never_us)
-      counters_since = at_us;
-    int64_t start_us = counters_since;
-    if (count > 0) {
-      size_t roomy = 0;
-      for (size_t i = 0; i < eligible.size(); ++i) {
-        if (!has_room(party, eligible[i], View::hoped, n)) {
-          since[i] = never_us;
-          continue;
-        }
-        if (since[i] == never_us) since[i] = at_us;
-        sorted[roomy++] = since[i];
-      }
-      if (roomy < count) continue;
-      std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(count - 1),
-                       sorted.begin() + static_cast<std::ptrdiff_t>(roomy));
-      start_us = std::max(start_us, sorted[count - 1]);
+    const int64_t at_us = nodes_[static_cast<size_t>(n)].at_us;
+    if (at_us >= horizon_us) {
+      advance({at_us, n});
+      return {};
     }
-    if (start_us == never_us) continue;
-    const int64_t end_us = length_us >= never_us - start_us ? never_us : start_us + length_us;
-    if (end_us > end_of(n)) continue;
+    if (!counters_fit(party, View::hoped, n)) continue;
     Window window;
-    window.first = node_at(0, start_us);
-    window.start_us = start_us;
-    window.end_us = end_us;
-    for (size_t i = 0; i < eligible.size(); ++i)
-      if (since[i] <= start_us) window.cards |= OrdinalMask{1} << eligible[i].ordinal;
+    for (const Eligible& e : eligible)
+      if (has_room(party, e, View::hoped, n)) window.cards |= OrdinalMask{1} << e.ordinal;
+    if (!enough_cards(party, window)) continue;
+    window.first = n;
+    window.start_us = at_us;
+    window.end_us = length_us >= never_us - at_us ? never_us : at_us + length_us;
+    advance({at_us, n});
     return window;
   }
   return {};
@@ -171,7 +157,7 @@ Timeline::Window Timeline::narrowed(const Party& party, const Window& window) {
   for (int n = window.first; n >= 0 && nodes_[static_cast<size_t>(n)].at_us < window.end_us;
        n = nodes_[static_cast<size_t>(n)].next) {
     work_left_ -= 1;
-    if (!counters_fit(party, View::sure, n)) out.first = -1;
+    out.counters &= counters_fit(party, View::sure, n);
     for (const Eligible& e : snapshot_.eligible(party))
       if ((out.cards >> e.ordinal & 1U) != 0 && !has_room(party, e, View::sure, n))
         out.cards &= ~(OrdinalMask{1} << e.ordinal);
@@ -179,7 +165,7 @@ Timeline::Window Timeline::narrowed(const Party& party, const Window& window) {
   return out;
 }
 
-bool Timeline::enough_cards(const Party& party, const Window& window) const {
+bool Timeline::enough_cards(const Party& party, const Window& window) {
   return std::popcount(window.cards) >= party.gpu.count;
 }
 
@@ -201,7 +187,8 @@ Timeline::Devices Timeline::choose(const Party& party, const Window& window, Vie
     return {u.ahead_users != 0, u.ahead_vram_bytes, u.ahead_compute_pct};
   };
   std::stable_sort(fit.begin(), fit.end(), [&](const Eligible* a, const Eligible* b) {
-    if (party.gpu.whole) return a->vram_bytes > b->vram_bytes;
+    if (party.gpu.whole)
+      return a->vram_bytes != b->vram_bytes ? a->vram_bytes > b->vram_bytes : a->ordinal > b->ordinal;
     const Use ua = use_of(*a);
     const Use ub = use_of(*b);
     if (ua.used != ub.used) return ua.used;
@@ -246,9 +233,7 @@ void Timeline::close_at(const Party& party, int node, bool cards_short, const De
   }
 }
 
-void Timeline::close(const Party& party, const Window& sure_window) {
-  Window at = sure_window;
-  if (at.first < 0) at.first = node_at(0, at.start_us);
+void Timeline::close(const Party& party, const Window& at) {
   const bool cards_short = !enough_cards(party, at);
   const Devices devices = cards_short || party.gpu.count == 0 ? Devices{} : choose(party, at, View::sure);
   for (int n = at.first; n >= 0; n = nodes_[static_cast<size_t>(n)].next) {
@@ -260,12 +245,6 @@ void Timeline::close(const Party& party, const Window& sure_window) {
 // What is far off is not worth its price: nothing that this one may want is given away any more.
 void Timeline::close_from_now(const Party& party) {
   for (int n = 0; n >= 0; n = nodes_[static_cast<size_t>(n)].next) close_at(party, n, true, {});
-}
-
-int64_t Timeline::next_change_us(const Window& window) const {
-  for (int n = window.first; n >= 0; n = nodes_[static_cast<size_t>(n)].next)
-    if (nodes_[static_cast<size_t>(n)].at_us > window.end_us) return nodes_[static_cast<size_t>(n)].at_us;
-  return never_us;
 }
 
 int Timeline::split(int node, int64_t at_us) {
@@ -282,12 +261,6 @@ int Timeline::split(int node, int64_t at_us) {
   copy(uses_, devices_);
   work_left_ -= 2;
   return made;
-}
-
-// The node in which `at_us` lies, from `node` on.
-int Timeline::node_at(int node, int64_t at_us) {
-  while (end_of(node) <= at_us) node = nodes_[static_cast<size_t>(node)].next;
-  return node;
 }
 
 }  // namespace berth

@@ -61,14 +61,21 @@ class Timeline {
     int64_t start_us = never_us;
     int64_t end_us = never_us;
     OrdinalMask cards = 0;  // the eligible devices that have room throughout
+    bool counters = true;   // and whether the counters suffice throughout
   };
-  // The earliest window of that length in the hoped view.
-  [[nodiscard]] Window earliest(const Party& party, int64_t length_us);
-  // The same window as the sure view sees it: first < 0 if a counter does not suffice; cards may be few.
+  // When its turn comes in the hoped view: the first moment when all that it wants is there, but not before
+  // the turn of anybody for whom this was asked before and who wants some of the same. From then on those
+  // only leave, so what is there stays there. This counts as its turn from here on. A turn at the horizon or
+  // later is of no interest: no window, and nobody who wants some of the same comes before the horizon.
+  [[nodiscard]] Window in_turn(const Party& party, int64_t length_us, int64_t horizon_us);
+  // The same window as the sure view sees it.
   [[nodiscard]] Window surely(const Party& party, const Window& window);
   // The window from now on in the sure view.
   [[nodiscard]] Window at_once(const Party& party, int64_t length_us);
-  [[nodiscard]] bool enough_cards(const Party& party, const Window& window) const;
+  [[nodiscard]] static bool enough_cards(const Party& party, const Window& window);
+  [[nodiscard]] static bool enough(const Party& party, const Window& window) {
+    return window.counters && enough_cards(party, window);
+  }
 
   // Which of a window's cards a party is to have: party.gpu.count of them, in the order of its claim.
   // The choice depends only on those ahead of it, at the window's beginning: who passes later cannot
@@ -86,8 +93,6 @@ class Timeline {
   void close(const Party& party, const Window& sure_window);
   void close_from_now(const Party& party);
 
-  // When the first node after `at_us` begins; never_us if there is none.
-  [[nodiscard]] int64_t next_change_us(const Window& window) const;
   // Nodes looked at and made: the same for the same snapshot on every machine.
   [[nodiscard]] bool exhausted() const { return work_left_ <= 0 || nodes_.size() + 4 > max_nodes_; }
 
@@ -95,6 +100,10 @@ class Timeline {
   struct Node {
     int64_t at_us = 0;
     int next = -1;
+  };
+  struct Front {
+    int64_t at_us = 0;
+    int node = 0;  // that begins then
   };
   static constexpr int64_t max_total = int64_t{1} << 61;
 
@@ -117,13 +126,17 @@ class Timeline {
   }
   [[nodiscard]] bool counters_fit(const Party& party, View v, int node) const;
   [[nodiscard]] bool has_room(const Party& party, const Eligible& e, View v, int node) const;
+  template <class Visit>
+  void each_item(const Party& party, const Visit& visit) const {
+    for (const Amount& a : snapshot_.counters(party)) visit(size_t{a.resource});
+    for (const Eligible& e : snapshot_.eligible(party)) visit(resources_ + e.device);
+  }
   // What the sure view leaves of a window.
   [[nodiscard]] Window narrowed(const Party& party, const Window& window);
   void put(const Party& party, uint16_t device, View v, int node, bool ahead);
   void take_counters(const Party& party, View v, int node);
   void close_at(const Party& party, int node, bool cards_short, const Devices& devices);
   int split(int node, int64_t at_us);
-  int node_at(int node, int64_t at_us);
 
   const Snapshot& snapshot_;
   size_t resources_;
@@ -135,6 +148,7 @@ class Timeline {
   std::vector<Node> nodes_;
   std::vector<int64_t> free_;
   std::vector<DeviceUse> uses_;
+  std::vector<Front> fronts_;  // by resource, then by device: the latest turn of who wants it
 };
 
 }  // namespace berth

@@ -146,7 +146,8 @@ class Run {
   void backfill() {
     const TraceJob& head = trace_.jobs[waiting_.front()];
     std::vector<std::pair<int64_t, size_t>> ends;
-    for (const auto& [end, job] : ends_) ends.emplace_back(std::max(now_, expected_end(job, out_.jobs[job].start_us)), job);
+    for (const auto& [end, job] : ends_)
+      ends.emplace_back(std::max(now_, expected_end(job, out_.jobs[job].start_us)), job);
     std::sort(ends.begin(), ends.end());
     Room then = room_;
     int64_t shadow = never;

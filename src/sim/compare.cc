@@ -16,7 +16,7 @@ double median(std::vector<double> values) {
 }
 
 struct Row {
-  std::vector<double> utilisation, makespan, wait, worst, fairness, bound;         // absolute
+  std::vector<double> utilisation, makespan, wait, worst, fairness, bound;          // absolute
   std::vector<double> makespan_of_fifo, wait_of_fifo, worst_of_fifo, wait_of_easy;  // seed by seed
 };
 
@@ -80,14 +80,16 @@ std::string compare(const std::vector<Source>& sources) {
             if (i >= 1) row.wait_of_easy.push_back(ratio(s.mean_wait_s, easy.mean_wait_s));
           }
         }
-        std::snprintf(line, sizeof line, "\n%s, %zu jobs, load %d %%, estimates %s\n\n", source.name.c_str(), jobs, load,
-                      estimates == Estimates::exact ? "true" : "wrong by up to 3 times");
+        std::snprintf(line, sizeof line, "\n%s, %zu jobs, load %d %%, estimates %s\n\n", source.name.c_str(), jobs,
+                      load, estimates == Estimates::exact ? "true" : "wrong by up to 3 times");
         out += line;
-        out += "| | used % | makespan h | mean wait min | worst wait h | fairness | over bound | makespan / FIFO | wait / "
-               "FIFO | worst / FIFO | wait / EASY |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+        out +=
+            "| | used % | makespan h | mean wait min | worst wait h | fairness | over bound | makespan / FIFO | wait / "
+            "FIFO | worst / FIFO | wait / EASY |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
         for (size_t i = 0; i < all.size(); ++i) {
           const Row& r = rows[i];
-          std::snprintf(line, sizeof line, "| %s | %.1f | %.1f | %.1f | %.1f | %.2f | %.3f | %.2f | %.2f | %.2f | %.2f |\n",
+          std::snprintf(line, sizeof line,
+                        "| %s | %.1f | %.1f | %.1f | %.1f | %.2f | %.3f | %.2f | %.2f | %.2f | %.2f |\n",
                         all[i].name.c_str(), median(r.utilisation), median(r.makespan), median(r.wait), median(r.worst),
                         median(r.fairness), median(r.bound), median(r.makespan_of_fifo), median(r.wait_of_fifo),
                         median(r.worst_of_fifo), r.wait_of_easy.empty() ? 0.0 : median(r.wait_of_easy));

@@ -37,8 +37,10 @@ class Replay {
         ring(event.job);
       }
       // Ends and arrivals of one moment are all there before anybody looks, or not: both can be.
-      if (looking_ == Looking::when_rung) answer_rings();
-      else if (events_.empty() || events_.top().at_us > event.at_us) everybody_looks();
+      if (looking_ == Looking::when_rung)
+        answer_rings();
+      else if (events_.empty() || events_.top().at_us > event.at_us)
+        everybody_looks();
     }
     return std::move(out_);
   }
@@ -73,8 +75,7 @@ class Replay {
     party.counters.first = static_cast<uint32_t>(pool_.amounts.size());
     for (const NamedAmount& want : from.counters)
       for (size_t r = 0; r < pool_.resources.size(); ++r)
-        if (pool_.resources[r].name == want.name)
-          pool_.amounts.push_back({static_cast<uint16_t>(r), want.amount});
+        if (pool_.resources[r].name == want.name) pool_.amounts.push_back({static_cast<uint16_t>(r), want.amount});
     party.counters.count = static_cast<uint32_t>(pool_.amounts.size()) - party.counters.first;
     party.eligible.first = static_cast<uint32_t>(pool_.eligibles.size());
     if (from.gpu.count > 0)

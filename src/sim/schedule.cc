@@ -25,9 +25,8 @@ void each_change(const Trace& trace, const Schedule& schedule, const Visit& visi
     changes.push_back({schedule.jobs[i].start_us, 1, i});
     changes.push_back({schedule.jobs[i].start_us + trace.jobs[i].run_us, -1, i});
   }
-  std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) {
-    return a.at_us != b.at_us ? a.at_us < b.at_us : a.sign < b.sign;
-  });
+  std::sort(changes.begin(), changes.end(),
+            [](const Change& a, const Change& b) { return a.at_us != b.at_us ? a.at_us < b.at_us : a.sign < b.sign; });
   for (const Change& c : changes) visit(c.at_us, c.job, c.sign);
 }
 
@@ -145,17 +144,19 @@ std::string draw(const Trace& trace, const Schedule& schedule) {
     std::snprintf(line, sizeof line, format, values...);
     out += line;
   };
-  print("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" font-family=\"sans-serif\" "
-        "font-size=\"11\">\n<title>%s</title>\n",
-        left + width + 20, top + row * static_cast<double>(rows) + 40, schedule.name.c_str());
+  print(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" font-family=\"sans-serif\" "
+      "font-size=\"11\">\n<title>%s</title>\n",
+      left + width + 20, top + row * static_cast<double>(rows) + 40, schedule.name.c_str());
   for (size_t r = 0; r < rows; ++r) {
     const double y = top + row * static_cast<double>(r);
     const bool card = r < static_cast<size_t>(trace.box.gpus);
     const std::string name =
         card ? "GPU " + std::to_string(r) : trace.box.capacities[r - static_cast<size_t>(trace.box.gpus)].name;
-    print("<text x=\"4\" y=\"%.1f\">%s</text><rect x=\"%.0f\" y=\"%.1f\" width=\"%.0f\" height=\"%.0f\" "
-          "fill=\"#f2f2f2\"/>\n",
-          y + 16, name.c_str(), left, y, width, row - 4);
+    print(
+        "<text x=\"4\" y=\"%.1f\">%s</text><rect x=\"%.0f\" y=\"%.1f\" width=\"%.0f\" height=\"%.0f\" "
+        "fill=\"#f2f2f2\"/>\n",
+        y + 16, name.c_str(), left, y, width, row - 4);
   }
   // A share takes that part of its card's height, from where there is room upwards.
   std::vector<std::vector<std::pair<double, int64_t>>> lanes(static_cast<size_t>(trace.box.gpus));
@@ -183,11 +184,11 @@ std::string draw(const Trace& trace, const Schedule& schedule) {
         ++at;
       std::fill(slot.begin() + at, slot.begin() + at + high, place.start_us + job.run_us);
       const double unit = (row - 4) / slots;
-      print("<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"hsl(%u,60%%,60%%)\" stroke=\"#fff\" "
-            "stroke-width=\"0.3\"/>\n",
-            left + static_cast<double>(place.start_us - first) * per_us,
-            top + row * card + unit * (slots - at - high), std::max(0.3, static_cast<double>(job.run_us) * per_us),
-            unit * high, hue);
+      print(
+          "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"hsl(%u,60%%,60%%)\" stroke=\"#fff\" "
+          "stroke-width=\"0.3\"/>\n",
+          left + static_cast<double>(place.start_us - first) * per_us, top + row * card + unit * (slots - at - high),
+          std::max(0.3, static_cast<double>(job.run_us) * per_us), unit * high, hue);
     }
   }
   for (size_t c = 0; c < trace.box.capacities.size(); ++c) {
@@ -200,7 +201,8 @@ std::string draw(const Trace& trace, const Schedule& schedule) {
         if (want.name == capacity.name) taken += sign * want.amount;
       char point[64];
       std::snprintf(point, sizeof point, " H%.2f V%.2f", left + static_cast<double>(at_us - first) * per_us,
-                    y + (row - 4) * (1 - static_cast<double>(taken) / static_cast<double>(std::max<int64_t>(1, capacity.amount))));
+                    y + (row - 4) * (1 - static_cast<double>(taken) /
+                                             static_cast<double>(std::max<int64_t>(1, capacity.amount))));
       path += point;
     });
     print("<path d=\"M%.0f %.1f", left, y + row - 4);

@@ -22,13 +22,13 @@ struct Schedule {
 };
 
 struct Score {
-  double utilisation = 0;    // of the scarcest resource, from the first arrival to the last end
-  double makespan_s = 0;     // the same span
+  double utilisation = 0;  // of the scarcest resource, from the first arrival to the last end
+  double makespan_s = 0;   // the same span
   double mean_wait_s = 0;
   double worst_wait_s = 0;
   double p95_wait_s = 0;
-  double fairness = 1;       // Jain's index of the users' mean slowdowns (waits under 10 s of run count as 10 s)
-  double over_bound = 1;     // makespan over the lower bound for any schedule of this trace
+  double fairness = 1;    // Jain's index of the users' mean slowdowns (waits under 10 s of run count as 10 s)
+  double over_bound = 1;  // makespan over the lower bound for any schedule of this trace
 };
 
 [[nodiscard]] Score score(const Trace& trace, const Schedule& schedule);

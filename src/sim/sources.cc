@@ -157,8 +157,7 @@ Result<Trace> convert_openb(std::string_view csv, size_t every, size_t from) {
   }
   std::stable_sort(all.begin(), all.end(),
                    [](const TraceJob& a, const TraceJob& b) { return a.arrival_us < b.arrival_us; });
-  for (size_t i = all.size() / 10 + from; i < all.size(); i += std::max<size_t>(1, every))
-    trace.jobs.push_back(all[i]);
+  for (size_t i = all.size() / 10 + from; i < all.size(); i += std::max<size_t>(1, every)) trace.jobs.push_back(all[i]);
   if (trace.jobs.size() < 2) return Error{ErrorKind::usage, 0, "no tasks are left"};
   scale_to_load(trace, 1);
   return trace;

@@ -13,9 +13,9 @@ namespace berth::sim {
 [[nodiscard]] Box eight_cards();
 
 enum class Kind : uint8_t {
-  lab,    // a dozen people, by day more than by night: training on 1 to 8 cards, notebooks, evaluation
-  agents, // agents that build, test and load small models, minutes each, beside training and wide evaluations
-  sweep,  // arrays of equal single-card jobs, and larger ones in between
+  lab,     // a dozen people, by day more than by night: training on 1 to 8 cards, notebooks, evaluation
+  agents,  // agents that build, test and load small models, minutes each, beside training and wide evaluations
+  sweep,   // arrays of equal single-card jobs, and larger ones in between
 };
 
 // So many jobs, arriving so that the load is 1; times as truth, no estimates.
