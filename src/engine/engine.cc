@@ -190,8 +190,26 @@ void Engine::settle(Look& look) {
     if (!changed) changed = supervise(look, watched.entitled);
     // Two or three dead are a crash. More are a graveyard, and are better counted all at once.
     if (changed && round == 3) (void)look_deeply(look, watched);
-    if (!changed) return;
+    if (changed) continue;
+    heed_time(look, watched);
+    return;
   }
+}
+
+// A plan that counts on expected ends says when to look again by the clock of the records. Until then we sleep
+// by ours: if somebody sets the other one meanwhile, we look early or late, and no seat hangs on that.
+void Engine::heed_time(Look& look, const Watch& watched) {
+  if (watched.look_again_us < 0) return;
+  const int64_t left_us = std::clamp<int64_t>(watched.look_again_us - look.snapshot.now_us, 0, longest_tick_us);
+  const int64_t due_us = ledger_.now_monotonic_us() + left_us;
+  look.look_again_us = look.look_again_us < 0 ? due_us : std::min(look.look_again_us, due_us);
+}
+
+// Time alone can turn the plan in favour of somebody who does not know it: who looks because its time
+// has come rings those who may sit down.
+void Engine::ring_entitled(const Look& look) {
+  for (const int index : entitled_and_keepers(look.snapshot, look.plan, {look.self}))
+    (void)ledger_.ring(look.snapshot.parties[static_cast<size_t>(index)]);
 }
 
 // A safety tick that looks no further than the watch set sees what it saw: if everybody it watches is
@@ -464,7 +482,7 @@ Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
     }
   }
   look.snapshot.set_veto(static_cast<size_t>(look.self), look.veto);
-  if (!entered_ && !self_gone && changed.empty()) ring_helped_by_newcomer(look, self_after);
+  if (!entered_ && !self_gone) ring_concerned_by_newcomer(look, self_after, changed.empty());
   // Who comes into the line ahead of others changes whom they are thought to watch.
   const bool wants_more = (look.veto_before & ~look.veto) != 0;
   const bool comes =
@@ -483,23 +501,30 @@ Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
 }
 
 // A newcomer takes nothing that others count on, but it can turn the plan in somebody's favour: a
-// card that was set aside for one who is better off with another now, say.
-void Engine::ring_helped_by_newcomer(Look& look, PartyState self_after) {
+// card that was set aside for one who is better off with another now, say. And where jobs say how long
+// they take, it has to be watched although it takes nothing from anybody.
+void Engine::ring_concerned_by_newcomer(Look& look, PartyState self_after, bool nobody_else_changed) {
   std::vector<bool> gone_before = look.dead;
   gone_before[static_cast<size_t>(look.self)] = true;
   Before before;
   before.plan = plan(look.snapshot, gone_before);
   if (before.plan.line.empty()) return;
-  if (self_after == PartyState::held) look.snapshot.grant(static_cast<size_t>(look.self), look.plan.seat_of(look.self));
-  look.snapshot.parties[static_cast<size_t>(look.self)].state = self_after;
+  Party& self = look.snapshot.parties[static_cast<size_t>(look.self)];
+  if (self_after == PartyState::held && self.state != PartyState::held)
+    look.snapshot.grant(static_cast<size_t>(look.self), look.plan.seat_of(look.self));
+  self.state = self_after;
   const Plan after = plan(look.snapshot, look.dead);
+  const std::vector<int> concerned = newcomer_concerns(look.snapshot, before.plan, after, look.self);
   const bool helps = std::any_of(before.plan.line.begin(), before.plan.line.end(), [&](int waiter) {
     const auto i = static_cast<size_t>(waiter);
     return before.plan.verdicts[i] == Verdict::wait && after.verdicts[i] == Verdict::seat;
   });
-  if (!helps) return;
-  before.chains = sure_blockers(look.snapshot, before.plan);
-  ring_for(look, {}, before, {}, /*self_gone=*/false);
+  if (helps && nobody_else_changed) {
+    before.chains = sure_blockers(look.snapshot, before.plan);
+    ring_for(look, concerned, before, {}, /*self_gone=*/false);
+    return;
+  }
+  for (const int index : concerned) (void)ledger_.ring(look.snapshot.parties[static_cast<size_t>(index)]);
 }
 
 Result<> Engine::sit_down(Look& look) {
@@ -690,6 +715,7 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
     Look last;
     {
       const Unlock unlock(ledger_);
+      const bool by_time = deep_;
       auto looked = look();
       if (!looked) {
         leave_the_line();
@@ -733,6 +759,7 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
         leave_the_line();
         return stood.error();
       }
+      if (by_time && looked->plan.timed) ring_entitled(*looked);
       next_us = next_look_us(*looked, rule);
       waited = true;
       waiting = {looked->contending_ahead, looked->refusal, looked->asks_driver || gives_way};

@@ -178,7 +178,9 @@ class Engine {
   Result<> shift_locked(PartyState state);
   void leave_in_time();
   void die();
-  void ring_helped_by_newcomer(Look& look, PartyState self_after);
+  void ring_concerned_by_newcomer(Look& look, PartyState self_after, bool nobody_else_changed);
+  void heed_time(Look& look, const Watch& watched);
+  void ring_entitled(const Look& look);
   Result<Snapshot> read_config_first();
   // Of all parties, those that compete with us.
   Result<Snapshot> rivals(Snapshot all);

@@ -20,6 +20,7 @@ struct SimJob {
   Claim claim;
   int64_t comes_us = 0;
   int64_t holds_us = 1'000'000;
+  int64_t expect_s = 0;  // what it says of that
   int priority = 0;
   bool no_wait = false;
   int64_t gives_up_us = -1;    // after it came; negative: never
@@ -103,6 +104,7 @@ class SimScenario {
     Request request;
     request.claim = job.claim;
     request.priority = job.priority;
+    request.expect_s = job.expect_s;
     request.priority_cap = max_priority_magnitude;
     WaitRule rule;
     rule.no_wait = job.no_wait;

@@ -28,9 +28,10 @@ class Walk {
     for (size_t i = 0; i < count; ++i) {
       if (!absent.empty() && absent[i]) continue;
       const Party& party = snapshot.parties[i];
+      // Who stepped aside may come back: then nobody has to learn that time counts.
+      result_.timed |= snapshot.now_us > 0 && party.expect_s > 0;
       if (party.state == PartyState::aside) continue;
       (party.state == PartyState::held ? holders_ : line_).push_back({0, static_cast<int>(i)});
-      result_.timed |= snapshot.now_us > 0 && party.expect_s > 0;
     }
     line_up(line_);
   }
@@ -204,11 +205,6 @@ const std::vector<uint16_t>& Plan::seat_of(int party) const {
   for (const auto& [index, devices] : seats)
     if (index == party) return devices;
   return none;
-}
-
-int64_t Plan::look_again_for_us(int party) const {
-  const bool held = std::find(held_back.begin(), held_back.end(), party) != held_back.end();
-  return held ? look_again_us : -1;
 }
 
 std::vector<Shortfall> shortfalls(const Snapshot& snapshot, int index) {

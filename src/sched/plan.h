@@ -39,8 +39,6 @@ struct Plan {
   // Extent::everybody: by party index, when it will be seated if all ends come as expected; -1: unknown.
   std::vector<int64_t> starts_us;
 
-  // When time alone may change a party's verdict; -1: never.
-  [[nodiscard]] int64_t look_again_for_us(int party) const;
   // The devices of a party whose verdict is seat; empty where it asks for none.
   [[nodiscard]] const std::vector<uint16_t>& seat_of(int party) const;
 };

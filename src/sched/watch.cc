@@ -130,7 +130,8 @@ std::vector<int> lookouts(const Snapshot& snapshot, const Plan& plan) {
 }
 
 // What `self` watches of those ahead and of the holders.
-std::vector<int> timed_watch(const Snapshot& snapshot, const Plan& plan, int self, const std::vector<int>& entitled) {
+std::vector<int> timed_watch(const Snapshot& snapshot, const Plan& plan, int self, const std::vector<int>& entitled,
+                             bool& first_of_some) {
   std::vector<uint8_t> left(snapshot.resources.size() + snapshot.devices.size(), 0);
   each_item(snapshot, at(snapshot, self), [&](size_t item) { left[item] = lookouts_each; });
   std::vector<int> out = entitled;
@@ -147,6 +148,8 @@ std::vector<int> timed_watch(const Snapshot& snapshot, const Plan& plan, int sel
     if (one) out.push_back(*from);
   }
   // Fewer than two before it: it is one of the two that watch who has some of this.
+  first_of_some = false;
+  each_item(snapshot, at(snapshot, self), [&](size_t item) { first_of_some = first_of_some || left[item] > 0; });
   for (size_t i = 0; i < snapshot.parties.size(); ++i) {
     if (snapshot.parties[i].state != PartyState::held) continue;
     bool one = false;
@@ -264,7 +267,11 @@ Watch watch(const Snapshot& snapshot, const Plan& plan, int self) {
   }
 
   if (plan.timed) {
-    out.parties = timed_watch(snapshot, plan, self, out.entitled);
+    bool first_of_some = false;
+    out.parties = timed_watch(snapshot, plan, self, out.entitled, first_of_some);
+    const auto& held = plan.held_back;
+    if (first_of_some || std::find(held.begin(), held.end(), self) != held.end())
+      out.look_again_us = plan.look_again_us;
     return out;
   }
   for (auto it = out.ahead.rbegin(); it != out.ahead.rend() && out.parties.size() < 2; ++it)

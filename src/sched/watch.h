@@ -48,6 +48,8 @@ struct Watch {
   std::vector<int> ahead;     // waiters, in line order
   std::vector<int> holders;   // unordered
   std::vector<int> entitled;  // of those ahead: free to sit down and not yet seated. Ring them
+  // When to look again though nobody rang, and then ring whoever may sit down; -1: no need.
+  int64_t look_again_us = -1;
 };
 
 // Requires plan.verdicts[self] == Verdict::wait.

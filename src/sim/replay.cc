@@ -35,11 +35,14 @@ class Replay {
       if (event.kind == Event::alarm && alarm_[static_cast<size_t>(event.job)] == event.at_us) {
         alarm_[static_cast<size_t>(event.job)] = -1;
         ring(event.job);
+        // Time alone may have turned the plan in somebody's favour who does not know it.
+        if (looking_ == Looking::when_rung) ring_all(entitled_and_keepers(pool_, look(), {}));
       }
-      // Ends and arrivals of one moment are all there before anybody looks, or not: both can be.
+      // Who goes at the same moment has gone before anybody has the lock.
+      if (!events_.empty() && events_.top().at_us == event.at_us) continue;
       if (looking_ == Looking::when_rung)
         answer_rings();
-      else if (events_.empty() || events_.top().at_us > event.at_us)
+      else
         everybody_looks();
     }
     return std::move(out_);
@@ -208,7 +211,9 @@ class Replay {
   // What a real party would put its deadline to.
   void set_alarm(int self) {
     const Party& party = pool_.parties[static_cast<size_t>(self)];
-    const int64_t at_us = look().look_again_for_us(self);
+    const Plan& now = look();
+    if (now.look_again_us < 0) return;
+    const int64_t at_us = watch(pool_, now, self).look_again_us;
     if (at_us < 0 || alarm_[party.entry] == at_us) return;
     alarm_[party.entry] = at_us;
     events_.push({at_us, Event::alarm, static_cast<int>(party.entry)});
