@@ -457,6 +457,16 @@ void Engine::ring_for(Look& look, std::vector<int> rings, const Before& before, 
   }
 }
 
+// Makes of ourselves in the snapshot what others will read of us.
+void Engine::become(Look& look, PartyState state) {
+  Party& self = look.snapshot.parties[static_cast<size_t>(look.self)];
+  if (state == PartyState::held && self.state != PartyState::held) {
+    look.snapshot.grant(static_cast<size_t>(look.self), look.plan.seat_of(look.self));
+    self.seated_us = record_.seated_us;
+  }
+  self.state = state;
+}
+
 Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
                              const std::function<Result<>()>& commit) {
   std::vector<int> changed = look.newly_dead;
@@ -474,9 +484,7 @@ Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
     if (before.plan.line.size() > (entered_ && self.state == PartyState::waiting ? 1U : 0U)) {
       before.chains = sure_blockers(look.snapshot, before.plan);
       std::vector<int> rings = dependents(look.snapshot, before.plan, before.chains, changed);
-      if (self_after == PartyState::held && self.state != PartyState::held)
-        look.snapshot.grant(static_cast<size_t>(look.self), look.plan.seat_of(look.self));
-      self.state = self_after;
+      become(look, self_after);
       look.snapshot.set_veto(static_cast<size_t>(look.self), look.veto);
       ring_for(look, std::move(rings), before, changed, self_gone);
     }
@@ -509,10 +517,7 @@ void Engine::ring_concerned_by_newcomer(Look& look, PartyState self_after, bool 
   Before before;
   before.plan = plan(look.snapshot, gone_before);
   if (before.plan.line.empty()) return;
-  Party& self = look.snapshot.parties[static_cast<size_t>(look.self)];
-  if (self_after == PartyState::held && self.state != PartyState::held)
-    look.snapshot.grant(static_cast<size_t>(look.self), look.plan.seat_of(look.self));
-  self.state = self_after;
+  become(look, self_after);
   const Plan after = plan(look.snapshot, look.dead);
   const std::vector<int> concerned = newcomer_concerns(look.snapshot, before.plan, after, look.self);
   const bool helps = std::any_of(before.plan.line.begin(), before.plan.line.end(), [&](int waiter) {

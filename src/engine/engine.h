@@ -169,6 +169,7 @@ class Engine {
     Plan plan;
     Chains chains;
   };
+  void become(Look& look, PartyState state);
   void ring_for(Look& look, std::vector<int> rings, const Before& before, const std::vector<int>& changed,
                 bool self_gone);
   Result<> sit_down(Look& look);

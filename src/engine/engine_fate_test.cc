@@ -28,6 +28,8 @@ std::vector<Family> small_families() {
       {"cards", {}, {job(vram(16)), job(vram(16)), job(gpus(2)), job(vram(8))}},
       {"impatient", pool_of(1), {job(cpus(1)), job(cpus(1)), job(cpus(1))}},
       {"of two users", pool_of(1), {job(cpus(1)), job(cpus(1)), job(cpus(1)), job(cpus(1))}},
+      {"with estimates", pool_of(3), {job(cpus(2)), job(cpus(3)), job(cpus(1), 5), job(both, 9)}},
+      {"overdue", pool_of(3), {job(cpus(1)), job(cpus(2), 1), job(cpus(3), 2), job(cpus(1), 3)}},
   };
   out[5].jobs[1].gives_up_us = second_us / 2;
   out[5].jobs[2].cancelled_us = second_us / 4;
@@ -35,6 +37,12 @@ std::vector<Family> small_families() {
   for (Family& f : out)
     for (SimJob& j : f.jobs) j.holds_us = second_us / 10;
   out[5].jobs[0].holds_us = second_us;
+  for (SimJob& j : out[7].jobs) j.expect_s = 1;
+  out[7].jobs[0].holds_us = 3 * second_us / 2;
+  out[8].jobs[0].holds_us = 3 * second_us;
+  out[8].jobs[0].expect_s = 2;
+  out[8].jobs[1].holds_us = out[8].jobs[3].holds_us = second_us;
+  out[8].jobs[1].expect_s = out[8].jobs[3].expect_s = 1;
   return out;
 }
 
@@ -100,7 +108,7 @@ TEST(EngineStops, AtAnyStepOfAnybodyDelayOthersByNoMoreThanItsTime) {
 
 struct Weather {
   const char* name;
-  bool kills, stops, cards, leavers;
+  bool kills, stops, cards, leavers, estimates;
   friend std::ostream& operator<<(std::ostream& out, const Weather& w) { return out << w.name; }
 };
 
@@ -125,6 +133,8 @@ class EngineAtRandom : public testing::TestWithParam<Weather> {
       j.comes_us = below(3) == 0 ? 0 : below(30) * 100'000;
       j.holds_us = (1 + below(50)) * 100'000;
       j.priority = static_cast<int>(below(3));
+      if (weather.estimates && below(4) != 0)
+        j.expect_s = below(2) == 0 ? (j.holds_us + second_us - 1) / second_us : 1 + below(8);
       j.uid = below(5) == 0 ? 0 : static_cast<int>(1001 + below(2));
       const int64_t manner = weather.leavers ? below(8) : 7;
       if (manner == 0) j.gives_up_us = below(40) * 100'000;
@@ -163,13 +173,20 @@ TEST_P(EngineAtRandom, NothingIsOverGrantedOrLeftIdle) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Weather, EngineAtRandom,
-    testing::Values(Weather{"calm", false, false, true, false}, Weather{"kills", true, false, true, false},
-                    Weather{"stops", false, true, false, false}, Weather{"stopsAndCards", false, true, true, false},
-                    Weather{"killsAndStops", true, true, true, false}, Weather{"leavers", false, false, false, true},
-                    Weather{"everything", true, true, true, true}),
-    [](const auto& weather) { return weather.param.name; });
+INSTANTIATE_TEST_SUITE_P(Weather, EngineAtRandom,
+                         testing::Values(Weather{"calm", false, false, true, false, false},
+                                         Weather{"kills", true, false, true, false, false},
+                                         Weather{"stops", false, true, false, false, false},
+                                         Weather{"stopsAndCards", false, true, true, false, false},
+                                         Weather{"killsAndStops", true, true, true, false, false},
+                                         Weather{"leavers", false, false, false, true, false},
+                                         Weather{"everything", true, true, true, true, false},
+                                         Weather{"estimates", false, false, true, false, true},
+                                         Weather{"estimatesAndKills", true, false, true, false, true},
+                                         Weather{"estimatesAndStops", false, true, true, false, true},
+                                         Weather{"estimatesAndLeavers", false, false, true, true, true},
+                                         Weather{"estimatesAndEverything", true, true, true, true, true}),
+                         [](const auto& weather) { return weather.param.name; });
 
 }  // namespace
 }  // namespace berth

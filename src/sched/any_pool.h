@@ -35,6 +35,7 @@ inline Claim any_claim(WithCards with_cards) {
 inline void seat(Snapshot& snapshot, const Plan& by, int index) {
   snapshot.grant(static_cast<size_t>(index), by.seat_of(index));
   snapshot.parties[static_cast<size_t>(index)].state = PartyState::held;
+  snapshot.parties[static_cast<size_t>(index)].seated_us = snapshot.now_us;
 }
 
 inline void remove(Snapshot& snapshot, const std::vector<bool>& gone) {

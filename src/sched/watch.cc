@@ -147,15 +147,8 @@ std::vector<int> timed_watch(const Snapshot& snapshot, const Plan& plan, int sel
     });
     if (one) out.push_back(*from);
   }
-  // Fewer than two before it: it is one of the two that watch who has some of this.
   first_of_some = false;
   each_item(snapshot, at(snapshot, self), [&](size_t item) { first_of_some = first_of_some || left[item] > 0; });
-  for (size_t i = 0; i < snapshot.parties.size(); ++i) {
-    if (snapshot.parties[i].state != PartyState::held) continue;
-    bool one = false;
-    each_item(snapshot, snapshot.parties[i], [&](size_t item) { one = one || left[item] > 0; });
-    if (one) out.push_back(static_cast<int>(i));
-  }
   return out;
 }
 
@@ -269,6 +262,9 @@ Watch watch(const Snapshot& snapshot, const Plan& plan, int self) {
   if (plan.timed) {
     bool first_of_some = false;
     out.parties = timed_watch(snapshot, plan, self, out.entitled, first_of_some);
+    // Fewer than two before it: it is one of the two that watch those who have some of this, and of what
+    // those before it wait for: they may be stopped, and not see that their turn has come.
+    if (first_of_some) out.parties.insert(out.parties.end(), out.holders.begin(), out.holders.end());
     const auto& held = plan.held_back;
     if (first_of_some || std::find(held.begin(), held.end(), self) != held.end())
       out.look_again_us = plan.look_again_us;

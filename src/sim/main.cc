@@ -29,7 +29,7 @@ SOURCE  lab, agents, sweep   made up by --seed, --jobs of them
 
   --jobs N           2000
   --seed N           1
-  --every N          16
+  --every N          10
   --load PERCENT     stretches the arrivals; a trace or .swf as it is, others 100
   --estimates WORD   exact, wrong (by up to 3 times), none, given; a trace given, others exact
   --svg FILE         draws berth's schedule
@@ -39,7 +39,7 @@ SOURCE  lab, agents, sweep   made up by --seed, --jobs of them
 struct Options {
   size_t jobs = 2000;
   uint64_t seed = 1;
-  size_t every = 16;
+  size_t every = 10;
   double load = 0;
   std::string estimates;
   std::string svg;

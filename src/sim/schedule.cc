@@ -1,7 +1,7 @@
 #include "sim/schedule.h"
 
 #include <algorithm>
-#include <cmath>
+#include <cstdarg>
 #include <cstdio>
 #include <map>
 
@@ -28,6 +28,15 @@ void each_change(const Trace& trace, const Schedule& schedule, const Visit& visi
   std::sort(changes.begin(), changes.end(),
             [](const Change& a, const Change& b) { return a.at_us != b.at_us ? a.at_us < b.at_us : a.sign < b.sign; });
   for (const Change& c : changes) visit(c.at_us, c.job, c.sign);
+}
+
+__attribute__((format(printf, 2, 3))) void append(std::string& out, const char* format, ...) {
+  char line[512];
+  va_list values;
+  va_start(values, format);
+  std::vsnprintf(line, sizeof line, format, values);
+  va_end(values);
+  out += line;
 }
 
 struct CardLoad {
@@ -138,28 +147,22 @@ std::string draw(const Trace& trace, const Schedule& schedule) {
     if (schedule.jobs[i].start_us >= 0) last = std::max(last, schedule.jobs[i].start_us + trace.jobs[i].run_us);
   const double per_us = width / static_cast<double>(std::max<int64_t>(1, last - first));
   const size_t rows = static_cast<size_t>(trace.box.gpus) + trace.box.capacities.size();
-  char line[512];
   std::string out;
-  const auto print = [&](const char* format, auto... values) {
-    std::snprintf(line, sizeof line, format, values...);
-    out += line;
-  };
-  print(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" font-family=\"sans-serif\" "
-      "font-size=\"11\">\n<title>%s</title>\n",
-      left + width + 20, top + row * static_cast<double>(rows) + 40, schedule.name.c_str());
+  append(out,
+         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" font-family=\"sans-serif\" "
+         "font-size=\"11\">\n<title>%s</title>\n",
+         left + width + 20, top + row * static_cast<double>(rows) + 40, schedule.name.c_str());
   for (size_t r = 0; r < rows; ++r) {
     const double y = top + row * static_cast<double>(r);
     const bool card = r < static_cast<size_t>(trace.box.gpus);
     const std::string name =
         card ? "GPU " + std::to_string(r) : trace.box.capacities[r - static_cast<size_t>(trace.box.gpus)].name;
-    print(
-        "<text x=\"4\" y=\"%.1f\">%s</text><rect x=\"%.0f\" y=\"%.1f\" width=\"%.0f\" height=\"%.0f\" "
-        "fill=\"#f2f2f2\"/>\n",
-        y + 16, name.c_str(), left, y, width, row - 4);
+    append(out,
+           "<text x=\"4\" y=\"%.1f\">%s</text><rect x=\"%.0f\" y=\"%.1f\" width=\"%.0f\" height=\"%.0f\" "
+           "fill=\"#f2f2f2\"/>\n",
+           y + 16, name.c_str(), left, y, width, row - 4);
   }
   // A share takes that part of its card's height, from where there is room upwards.
-  std::vector<std::vector<std::pair<double, int64_t>>> lanes(static_cast<size_t>(trace.box.gpus));
   std::vector<size_t> order(trace.jobs.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::sort(order.begin(), order.end(),
@@ -184,11 +187,11 @@ std::string draw(const Trace& trace, const Schedule& schedule) {
         ++at;
       std::fill(slot.begin() + at, slot.begin() + at + high, place.start_us + job.run_us);
       const double unit = (row - 4) / slots;
-      print(
-          "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"hsl(%u,60%%,60%%)\" stroke=\"#fff\" "
-          "stroke-width=\"0.3\"/>\n",
-          left + static_cast<double>(place.start_us - first) * per_us, top + row * card + unit * (slots - at - high),
-          std::max(0.3, static_cast<double>(job.run_us) * per_us), unit * high, hue);
+      append(out,
+             "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"hsl(%u,60%%,60%%)\" stroke=\"#fff\" "
+             "stroke-width=\"0.3\"/>\n",
+             left + static_cast<double>(place.start_us - first) * per_us, top + row * card + unit * (slots - at - high),
+             std::max(0.3, static_cast<double>(job.run_us) * per_us), unit * high, hue);
     }
   }
   for (size_t c = 0; c < trace.box.capacities.size(); ++c) {
@@ -205,12 +208,12 @@ std::string draw(const Trace& trace, const Schedule& schedule) {
                                              static_cast<double>(std::max<int64_t>(1, capacity.amount))));
       path += point;
     });
-    print("<path d=\"M%.0f %.1f", left, y + row - 4);
+    append(out, "<path d=\"M%.0f %.1f", left, y + row - 4);
     out += path;
-    print(" V%.1f Z\" fill=\"#7aa6c2\"/>\n", y + row - 4);
+    append(out, " V%.1f Z\" fill=\"#7aa6c2\"/>\n", y + row - 4);
   }
-  print("<text x=\"%.0f\" y=\"18\">%s: %zu jobs, %.1f h</text>\n</svg>\n", left, schedule.name.c_str(),
-        trace.jobs.size(), static_cast<double>(last - first) / 3.6e9);
+  append(out, "<text x=\"%.0f\" y=\"18\">%s: %zu jobs, %.1f h</text>\n</svg>\n", left, schedule.name.c_str(),
+         trace.jobs.size(), static_cast<double>(last - first) / 3.6e9);
   return out;
 }
 

@@ -24,8 +24,8 @@ enum class Kind : uint8_t {
 // openb_pod_list_default.csv of Alibaba's cluster-trace-gpu-v2023: every `every`-th task of those that
 // ran, beginning with number `from`, on a box of eight cards of 80 GiB with 128 processors and 1 TiB.
 // A part of a card is the same part of its compute and of its memory. The first tenth of the tasks came
-// over four fifths of the recorded time and is left out; who ran longer than a week is taken to have
-// run a week.
+// over four fifths of the recorded time and is left out; who ran longer than a day is taken to have
+// run a day.
 [[nodiscard]] Result<Trace> convert_openb(std::string_view csv, size_t every, size_t from);
 
 // The Standard Workload Format (Feitelson's archive): a processor is a "cpu" of the box, which has as many
