@@ -62,6 +62,37 @@ inline Snapshot any_pool(WithCards with_cards, int at_most) {
   return pool.snapshot;
 }
 
+// The same at a certain time, where jobs say how long they take: `all` of them, or some, and of those
+// who hold some are past it.
+enum class Saying : uint8_t { some, all };
+
+inline Snapshot any_timed_pool(WithCards with_cards, int at_most, Saying saying) {
+  constexpr int64_t second = 1'000'000;
+  Snapshot s = any_pool(with_cards, at_most);
+  s.now_us = 1'000 * second;
+  for (Party& p : s.parties) {
+    p.expect_s = saying == Saying::all || *rc::gen::inRange(0, 3) != 0 ? *rc::gen::inRange(1, 9) : 0;
+    if (p.state != PartyState::held) continue;
+    const int64_t ago_s = saying == Saying::all ? *rc::gen::inRange<int64_t>(0, p.expect_s) : *rc::gen::inRange(0, 9);
+    p.seated_us = s.now_us - ago_s * second;
+  }
+  return s;
+}
+
+// Everybody who may sit down does.
+inline void settle(Snapshot& s) {
+  for (bool again = true; again;) {
+    again = false;
+    const Plan now = plan(s);
+    for (const int party : now.line)
+      if (verdict(now, party) == Verdict::seat) {
+        seat(s, now, party);
+        again = true;
+        break;
+      }
+  }
+}
+
 // Indices of the holders; every subset of them is `1 << size()` masks.
 inline std::vector<int> holders_of(const Snapshot& snapshot) {
   std::vector<int> out;

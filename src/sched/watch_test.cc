@@ -106,8 +106,7 @@ RC_GTEST_PROP(WatchAlways, IsSoundInCounters, ()) {
 
 // Where cards are chosen, what one waiter has set aside may move when somebody goes whom another does
 // not watch. Then some waiter that stays watched one of those who went: it looks, and rings.
-RC_GTEST_PROP(WatchAlways, SomebodyLooksWheneverATurnComesOnCards, ()) {
-  const Snapshot s = any_pool(WithCards::yes, 6);
+void check_somebody_looks(const Snapshot& s) {
   const Plan now = plan(s);
   std::vector<int> all;
   for (size_t i = 0; i < s.parties.size(); ++i) all.push_back(static_cast<int>(i));
@@ -128,9 +127,15 @@ RC_GTEST_PROP(WatchAlways, SomebodyLooksWheneverATurnComesOnCards, ()) {
   }
 }
 
+RC_GTEST_PROP(WatchAlways, SomebodyLooksWheneverATurnComesOnCards, ()) {
+  check_somebody_looks(any_pool(WithCards::yes, 6));
+}
+RC_GTEST_PROP(WatchAlways, SomebodyLooksWheneverATurnComesAndEndsAreExpected, ()) {
+  check_somebody_looks(any_timed_pool(WithCards::yes, 6, Saying::some));
+}
+
 // The change: a holder or a waiter leaves, or one who is entitled sits down.
-void check_rings(WithCards with_cards, int at_most) {
-  const Snapshot before = any_pool(with_cards, at_most);
+void check_rings_in(const Snapshot& before, WithCards with_cards) {
   const Plan was = plan(before);
   for (int c = 0; c < static_cast<int>(before.parties.size()); ++c) {
     for (const bool sits : {false, true}) {
@@ -162,6 +167,12 @@ void check_rings(WithCards with_cards, int at_most) {
       }
     }
   }
+}
+
+void check_rings(WithCards with_cards, int at_most) { check_rings_in(any_pool(with_cards, at_most), with_cards); }
+
+RC_GTEST_PROP(RingsAlways, ReachAllWhoseTurnItIsWhereEndsAreExpected, ()) {
+  check_rings_in(any_timed_pool(WithCards::yes, 7, Saying::some), WithCards::yes);
 }
 
 RC_GTEST_PROP(RingsAlways, ReachAllWhoseTurnItIsAndAllWhoseWatchDoesNotDoAnyMore, ()) { check_rings(WithCards::no, 6); }
