@@ -187,8 +187,7 @@ Timeline::Devices Timeline::choose(const Party& party, const Window& window, Vie
     return {u.ahead_users != 0, u.ahead_vram_bytes, u.ahead_compute_pct};
   };
   std::stable_sort(fit.begin(), fit.end(), [&](const Eligible* a, const Eligible* b) {
-    if (party.gpu.whole)
-      return a->vram_bytes != b->vram_bytes ? a->vram_bytes > b->vram_bytes : a->ordinal > b->ordinal;
+    if (party.gpu.whole) return a->vram_bytes > b->vram_bytes;
     const Use ua = use_of(*a);
     const Use ub = use_of(*b);
     if (ua.used != ub.used) return ua.used;

@@ -14,6 +14,7 @@ namespace berth::sim {
 struct Contender {
   std::string name;
   std::function<Schedule(const Trace&, uint64_t seed)> run;
+  bool ignores_estimates = false;  // whatever jobs say, it comes to the same
 };
 
 // The baselines, berth without any estimates, and berth. `everybody`: and berth if everybody looked always.

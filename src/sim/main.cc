@@ -145,9 +145,10 @@ int main(int argc, char** argv) {
   }
   const std::string verb = argv[optind];
   if (verb == "compare") {
-    std::vector<Source> sources;
-    for (int i = optind + 1; i < argc; ++i) sources.push_back(source_of(argv[i], o));
-    std::fputs(compare(sources).c_str(), stdout);
+    for (int i = optind + 1; i < argc; ++i) {
+      std::fputs(compare({source_of(argv[i], o)}).c_str(), stdout);
+      std::fflush(stdout);
+    }
     return 0;
   }
   const Source source = source_of(argv[optind + 1], o);
