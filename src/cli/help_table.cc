@@ -24,7 +24,9 @@ constexpr OptionHelp wait_options[] = {
     {"-p, --priority N", "more is sooner; default 0",
      "Values above the pool's policy.max_priority (10) are lowered to it, root's are not. One point outweighs "
      "policy.age (an hour) of waiting."},
-    {"--expect DUR", "how long it will take", ""},
+    {"--expect DUR", "how long it will take",
+     "Who says so may be let past larger jobs that wait, where it will be gone before they can start. It is not "
+     "stopped when the time is over, but nothing is planned on its end any more."},
     {"-l, --label TEXT, --name TEXT", "a name for people", ""},
 };
 

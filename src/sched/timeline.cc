@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "base/text.h"
+#include "sched/neighbours.h"
 #include "sched/plan.h"
 
 namespace berth {
@@ -196,6 +197,7 @@ Timeline::Devices Timeline::choose(const Party& party, const Window& window, Vie
     if (left_a != left_b) return left_a < left_b;
     return ua.compute_pct > ub.compute_pct;
   });
+  if (party.gpu.whole) prefer_neighbours(fit, static_cast<size_t>(party.gpu.count));
   if (fit.size() > static_cast<size_t>(party.gpu.count)) fit.resize(static_cast<size_t>(party.gpu.count));
   std::sort(fit.begin(), fit.end());  // they lie in one array, in the order of the claim
   Devices chosen;

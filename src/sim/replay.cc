@@ -83,7 +83,8 @@ class Replay {
     party.eligible.first = static_cast<uint32_t>(pool_.eligibles.size());
     if (from.gpu.count > 0)
       for (int card = 0; card < trace_.box.gpus; ++card)
-        pool_.eligibles.push_back({static_cast<uint16_t>(card), static_cast<uint8_t>(card), trace_.box.vram_bytes});
+        pool_.eligibles.push_back(
+            {static_cast<uint16_t>(card), static_cast<uint8_t>(card), 0, 0, trace_.box.vram_bytes});
     party.eligible.count = static_cast<uint32_t>(pool_.eligibles.size()) - party.eligible.first;
     return party;
   }
