@@ -8,6 +8,14 @@
 // every counter it could have now, every device with room for it - and what it is short of is
 // closed to all behind it. So a later claim passes an earlier one exactly where it takes nothing
 // that the earlier one waits for or will need when its turn comes: it cannot delay it.
+//
+// Where jobs say how long they take (and Snapshot::now_us says when now is), the same walk goes over
+// time. A waiter that does not fit now has its turn at the first moment when all that it wants is there,
+// but not before the turn of anybody ahead who wants some of the same: strict order per contested
+// resource. What it will need is kept for it from then on, not from now on, so one behind it may sit down
+// if it is gone by then. Since after a turn those ahead only leave, no turn ever moves to a later time,
+// whoever ends early or gives up. Nothing is built on an end that nobody knows (timeline.h); how
+// this was chosen, and what it promises, is docs/adr/0006.
 #pragma once
 
 #include <cstdint>

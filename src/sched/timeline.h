@@ -90,7 +90,7 @@ class Timeline {
   }
   // From the window's beginning on, whatever of the claim could be had is set aside for it, and what
   // it is short of is closed; in the sure view alone.
-  void close(const Party& party, const Window& sure_window);
+  void close(const Party& party, const Window& at);
   void close_from_now(const Party& party);
 
   // Nodes looked at and made: the same for the same snapshot on every machine.
