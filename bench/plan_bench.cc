@@ -42,7 +42,7 @@ Snapshot crowd(int holders, int waiters, bool estimates) {
       p.gpu.whole = !held && below(2) == 0;
       if (!p.gpu.whole) p.gpu.vram_bytes = held ? 30 : 10 + below(50);
       p.eligible = {static_cast<uint32_t>(s.eligibles.size()), 16};
-      for (uint16_t d = 0; d < 16; ++d) s.eligibles.push_back({d, static_cast<uint8_t>(d), 80});
+      for (uint16_t d = 0; d < 16; ++d) s.eligibles.push_back({d, static_cast<uint8_t>(d), 0, 0, 80});
     }
     s.parties.push_back(p);
     if (held && p.gpu.count > 0) s.grant(s.parties.size() - 1, {static_cast<uint16_t>(i % 16)});
