@@ -84,19 +84,24 @@ class TimeLimit {
   // Milliseconds for poll().
   [[nodiscard]] int left_ms() const { return milliseconds_until(due_us_); }
   void end_now() {
-    if (signal_ == SIGTERM) due_us_ = monotonic_us();
+    if (signal_ != SIGTERM) return;
+    due_us_ = monotonic_us();
+    by_ = Finished::By::companion;
   }
   void enforce(pid_t pid) {
     if (due_us_ < 0 || monotonic_us() < due_us_) return;
+    if (by_ == Finished::By::itself) by_ = Finished::By::limit;
     ::kill(pid, std::exchange(signal_, SIGKILL));
     ::kill(pid, SIGCONT);  // a stopped command hears neither
     due_us_ = monotonic_us() + grace_us_;
   }
+  [[nodiscard]] Finished::By by() const { return by_; }
 
  private:
   int64_t due_us_ = -1;
   int64_t grace_us_;
   int signal_ = SIGTERM;
+  Finished::By by_ = Finished::By::itself;
 };
 
 // Whether a shell in a terminal waits for us just now.
@@ -109,7 +114,7 @@ bool in_foreground() {
 enum class Child { runs, ended, unknown };
 
 // Takes what SIGCHLD announced. `unknown`, with errno, where the kernel does not say.
-Child reap_child(pid_t pid, int& status) {
+Child reap_child(pid_t pid, Finished& finished) {
   for (int events = 0; events < 100; ++events) {
     siginfo_t info{};
     const auto ask = [&] { return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WSTOPPED | WNOHANG); };
@@ -121,7 +126,8 @@ Child reap_child(pid_t pid, int& status) {
       if (info.si_status != SIGSTOP || in_foreground()) ::kill(::getpid(), SIGSTOP);
       continue;
     }
-    status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+    finished.signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
+    finished.status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
     return Child::ended;
   }
   return Child::runs;
@@ -272,7 +278,7 @@ Finished replace_self(const Command& command, const Signals& signals) {
   const std::vector<char*> env = pointers(command.environment);
   volatile int failed = 0;
   become(command, signals, argv.data(), env.data(), failed);
-  return Finished{status_of_exec_failure(failed), failed};
+  return Finished{status_of_exec_failure(failed), failed, 0, Finished::By::itself};
 }
 
 std::vector<pid_t> left_running(const std::function<bool(pid_t)>& is_ours) {
@@ -317,8 +323,9 @@ Result<Finished> supervise(const Command& command, const Signals& signals, const
     signalfd_siginfo info{};
     while (signals.next(info)) {
       if (info.ssi_signo == SIGCHLD) {
-        const Child child = reap_child(pid, finished.status);
+        const Child child = reap_child(pid, finished);
         if (child == Child::unknown) return sys_error(errno, "cannot tell how the command fares");
+        finished.by = limit.by();
         if (child == Child::ended) return finished;
         reap_orphans(pid);
       } else {

@@ -72,8 +72,13 @@ class Companion {
 };
 
 struct Finished {
+  // Who had it ended: nobody, its time limit, a companion. It may have ended by itself all the same.
+  enum class By { itself, limit, companion };
+
   int status = 0;      // as the shell says it: the exit code, or 128 + the signal's number
   int exec_errno = 0;  // not 0: the command could not be started (status is 126 or 127)
+  int signal = 0;      // that ended it; 0: it exited
+  By by = By::itself;
 };
 
 // Becomes the command: no wrapper stays. Returns only where that fails.
