@@ -23,7 +23,7 @@ def quantile(values, q):
 
 def main():
     with tempfile.TemporaryDirectory(dir="/dev/shm") as scratch:
-        env = dict(os.environ, BERTH_POOL=os.path.join(scratch, "pool"), PATH="/usr/bin:/bin")
+        env = dict(os.environ, BERTH_POOL=os.path.join(scratch, "pool"), XDG_STATE_HOME=os.path.join(scratch, "state"), PATH="/usr/bin:/bin")
         ours = [os.path.abspath(BERTH), "run", "--cpu", "1", "--", "true"]
         theirs = ["/usr/bin/flock", os.path.join(scratch, "lock"), "true"]
         rows = {"ours": [], "theirs": []}

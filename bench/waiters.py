@@ -43,7 +43,7 @@ def count_waiting(env):
 
 def main():
     with tempfile.TemporaryDirectory(dir="/dev/shm") as scratch:
-        env = dict(os.environ, BERTH_POOL=os.path.join(scratch, "pool"))
+        env = dict(os.environ, BERTH_POOL=os.path.join(scratch, "pool"), XDG_STATE_HOME=os.path.join(scratch, "state"))
         subprocess.run([BERTH, "set", "slot=1"], env=env, check=True)
         quiet = {"env": env, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         holders = [subprocess.Popen([BERTH, "run", "-r", "slot=1", "--", "sleep", "600"], **quiet)]

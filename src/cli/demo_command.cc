@@ -46,6 +46,7 @@ class Show {
     dir_ = path;
     ::setenv("BERTH_POOL", dir_.c_str(), 1);
     ::setenv("BERTH_SIM_GPUS", "2x24G", 1);
+    ::setenv("BERTH_HISTORY", "off", 1);  // a show is nobody's work
     ::unsetenv("CUDA_VISIBLE_DEVICES");
     return true;
   }

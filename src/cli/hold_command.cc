@@ -20,6 +20,7 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/keeper.h"
+#include "cli/lease_end.h"
 #include "cli/place.h"
 #include "cli/proc_file.h"
 #include "cli/say.h"
@@ -124,7 +125,10 @@ int hold_place(RunOptions options) {
   const PartyInfo info{pid, place.options().label, "hold for pid " + std::to_string(pid), "", own_pid_namespace()};
   const auto failed = place.take(info, gave_up);
   if (gave_up) say("gave up after " + show_duration(*place.options().timeout_ms / 1000) + " without a place");
-  if (failed) return *failed;
+  if (failed) {
+    record_past(place);
+    return *failed;
+  }
   const std::string text = text_for(place);
   const pid_t keeper = start_keeper(place, pid_fd.get());
   if (keeper < 0) {

@@ -12,13 +12,14 @@
 #include <vector>
 
 #include "base/sys.h"
+#include "cli/lease_end.h"
 #include "cli/wait_minder.h"
 
 namespace berth {
 
 namespace {
 
-void keep_until(Place& place, int pid_fd) {
+How keep_until(Place& place, int pid_fd) {
   const auto& ttl_ms = place.options().ttl_ms;
   const int64_t end_us = ttl_ms ? monotonic_us() + *ttl_ms * 1000 : -1;
   for (;;) {
@@ -28,17 +29,17 @@ void keep_until(Place& place, int pid_fd) {
     if (end_us >= 0)
       left_ms = static_cast<int>(std::clamp<int64_t>((end_us - monotonic_us() + 999) / 1000, 0, 1 << 30));
     const int ready = ::poll(fds.data(), fds.size(), left_ms);
-    if (ready < 0 && errno != EINTR) return;
-    if (fds[0].revents != 0) return;
-    if (end_us >= 0 && monotonic_us() >= end_us) return;
+    if (ready < 0 && errno != EINTR) return How::unknown;
+    if (fds[0].revents != 0) return How::process_ended;
+    if (end_us >= 0 && monotonic_us() >= end_us) return How::ttl;
     signalfd_siginfo info{};
     while (place.signals().next(info))
-      if (info.ssi_signo == SIGTERM) return;
+      if (info.ssi_signo == SIGTERM) return How::told;
     // Two leases can make one place: who releases one of them gives back both.
     for (const auto& seat : place.seats()) {
       seat->ledger.quiet_bell();
       const auto still = seat->engine.still_ours();
-      if (still.ok() && !*still) return;
+      if (still.ok() && !*still) return How::released;
     }
   }
 }
@@ -56,8 +57,10 @@ void keep_until(Place& place, int pid_fd) {
   close_all_but(keep);  // a `$(...)` waits for whoever has its pipe
   (void)!::write(ready_fd, "k", 1);
   ::close(ready_fd);
-  keep_until(place, pid_fd);
+  const How how = keep_until(place, pid_fd);
+  std::vector<Job> jobs = place.jobs();
   place.release_all();
+  record_end(std::move(jobs), {how});
   ::_exit(0);
 }
 

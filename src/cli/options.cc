@@ -318,6 +318,7 @@ Result<RunOptions> parse_place(const std::vector<std::string>& words, PlaceVerb 
   auto out = reader.finish();
   if (!out) return out;
   out->command.assign(words.begin() + (optind - 1), words.end());
+  out->verb = verb;
   return out;
 }
 

@@ -11,7 +11,10 @@
 
 namespace berth {
 
+enum class PlaceVerb { run, hold, adopt };
+
 struct RunOptions {
+  PlaceVerb verb = PlaceVerb::run;
   bool help = false;
   Claim claim;               // without eligible devices: those need a probe
   bool claim_given = false;  // anything of CLAIM was said; without it `claim` is one GPU
@@ -44,8 +47,6 @@ struct RunOptions {
   std::optional<int64_t> for_pid;
   std::optional<int64_t> ttl_ms;
 };
-
-enum class PlaceVerb { run, hold, adopt };
 
 // Reads `words` (without "berth" and "run"). Options end at the first word that is none, or at the
 // first "--", which is dropped; everything after that is the command's, to the byte.

@@ -15,6 +15,7 @@
 #include "cli/container.h"
 #include "cli/device_choice.h"
 #include "cli/exit_status.h"
+#include "cli/lease_end.h"
 #include "cli/pool_access.h"
 #include "cli/say.h"
 #include "cli/status_json.h"
@@ -338,16 +339,29 @@ std::optional<int> Place::take_part(const Part& part, const PartyInfo& info, boo
   WaitingTalk talk(part.claim);
   seat->engine.on_waiting([&](const Waiting& waiting) { talk(waiting); });
   Request request = request_for(part, info);
+  const int64_t came_us = wall_us();
   const std::string secret = new_secret();
   if (!secret.empty()) request.info.token_sha256 = sha256_hex(secret);
   auto acquired = seat->engine.acquire(request, rule);
-  if (!acquired) return fail(acquired.error());
+  if (!acquired) {
+    if (acquired.error().kind == ErrorKind::lost) note_past(*seat, came_us, How::lost, exit_status::lost);
+    return fail(acquired.error());
+  }
   switch (acquired->ending) {
     case Ending::seated: break;
     case Ending::impossible: return refuse_impossible(*acquired);
-    case Ending::busy: return refuse_busy(seat->engine.record(), acquired->refusal);
-    case Ending::cancelled: release_all(); Signals::die_of(manners.ended_by());
-    case Ending::timed_out: gave_up = true; return exit_status::timed_out;
+    case Ending::busy:
+      note_past(*seat, came_us, How::busy, exit_status::busy);
+      return refuse_busy(seat->engine.record(), acquired->refusal);
+    case Ending::cancelled:
+      release_all();
+      note_past(*seat, came_us, How::cancelled, 128 + manners.ended_by(), manners.ended_by());
+      record_past(*this);
+      Signals::die_of(manners.ended_by());
+    case Ending::timed_out:
+      note_past(*seat, came_us, How::timed_out, exit_status::timed_out);
+      gave_up = true;
+      return exit_status::timed_out;
   }
   // The handlers and the admission speak of things that end here.
   seat->engine.heed_nobody();
@@ -393,6 +407,56 @@ void Place::release_all() {
     (void)seat->engine.release();
   }
   seats_.clear();
+}
+
+Job Place::job_of(const Seat& seat) const {
+  const Record& record = seat.engine.record();
+  Job job;
+  job.id = record.id.view();
+  job.uid = ::geteuid();
+  job.pid = record.info.pid;
+  job.verb = options_.verb == PlaceVerb::run ? "run" : options_.verb == PlaceVerb::hold ? "hold" : "adopt";
+  job.label = record.info.label;
+  job.command = record.info.command;
+  job.pool = pool_->path();
+  if (record.parent) job.parent = record.parent->view();
+  job.priority = record.priority;
+  job.expect_s = record.expect_s;
+  job.claim = record.claim;
+  job.claim.eligible.clear();
+  job.arrival_us = record.arrival_us;
+  return job;
+}
+
+void Place::note_past(const Seat& seat, int64_t came_us, How how, int status, int signal) {
+  Job job = job_of(seat);
+  if (job.arrival_us == 0) job.arrival_us = came_us;
+  job.ended_us = std::max(job.arrival_us, wall_us());
+  job.how = how;
+  job.status = status;
+  job.signal = signal;
+  past_.push_back(std::move(job));
+}
+
+std::vector<Job> Place::jobs() {
+  std::vector<Job> out;
+  for (const auto& seat : seats_) {
+    Job job = job_of(*seat);
+    job.seated_us = seat->acquired.seated_us;
+    for (const DeviceRef& granted : seat->acquired.devices)
+      for (const Device& d : picture_.devices)
+        if (d.uuid == granted.uuid)
+          job.devices.push_back({d.uuid, d.index, job.claim.gpu.whole ? granted.vram_bytes : job.claim.gpu.vram_bytes});
+    // Most often our record stands as we wrote it, and nobody else's need be read.
+    struct stat st {};
+    const std::string name = record_name(seat->engine.record());
+    if (::fstatat(pool_->fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+      const auto still = seat->engine.still_ours();
+      if (still.ok() && !*still) job.how = How::released;
+    }
+    out.push_back(std::move(job));
+  }
+  return out;
 }
 
 int Place::tell_preview(const PartyInfo& info) {

@@ -16,6 +16,7 @@
 #include "engine/driver_admission.h"
 #include "engine/engine.h"
 #include "engine/usage_watch.h"
+#include "history/job.h"
 #include "ledger/local_ledger.h"
 #include "run/environment.h"
 #include "run/supervisor.h"
@@ -64,6 +65,12 @@ class Place {
   [[nodiscard]] std::vector<UsageLimit> usage_limits() const;
   void release_all();
 
+  // What the history is to know of the leases held now; how they end is still open, but of those that
+  // somebody has released. Requires that none of them was given back yet.
+  [[nodiscard]] std::vector<Job> jobs();
+  // The same of those that ended before there was a place.
+  [[nodiscard]] std::vector<Job>& past() { return past_; }
+
  private:
   // A part of the claim and the lease that serves it; none: the pool.
   struct Part {
@@ -87,6 +94,8 @@ class Place {
   std::optional<int> take_part(const Part& part, const PartyInfo& info, bool& gave_up);
   [[nodiscard]] Request request_for(const Part& part, const PartyInfo& info) const;
   int refuse_busy(const Record& record, const std::string& reason);
+  [[nodiscard]] Job job_of(const Seat& seat) const;
+  void note_past(const Seat& seat, int64_t came_us, How how, int status, int signal = 0);
 
   RunOptions options_;
   rlimit descriptor_limit_{};
@@ -99,6 +108,7 @@ class Place {
   std::string inherited_tokens_;  // those of BERTH_LEASE that proved true
   int64_t deadline_us_ = -1;
   std::vector<std::unique_ptr<Seat>> seats_;
+  std::vector<Job> past_;
 };
 
 // The environment of this process as "NAME=value".

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/lease_end.h"
 #include "cli/place.h"
 #include "cli/say.h"
 #include "cli/survivors.h"
@@ -23,6 +24,12 @@ int report_exec_failure(const std::string& word, const Finished& finished) {
   const char* why = finished.exec_errno == ENOENT ? "command not found" : ::strerror(finished.exec_errno);
   say(printable(word) + ": " + why);
   return finished.status;
+}
+
+// The exit status, said where there is something to say.
+int report(const Result<Finished>& finished, const std::string& word) {
+  if (!finished.ok()) return fail(finished.error());
+  return finished->exec_errno == 0 ? finished->status : report_exec_failure(word, *finished);
 }
 
 Command command_of(const Place& place, const LeaseEnvironment& lease) {
@@ -42,7 +49,9 @@ Command command_of(const Place& place, const LeaseEnvironment& lease) {
 void heed_early_signals(Place& place) {
   const int fatal = place.signals().next_fatal(Signals::stop_here);
   if (fatal == 0) return;
+  std::vector<Job> jobs = place.jobs();
   place.release_all();
+  record_end(std::move(jobs), {How::cancelled, 128 + fatal, fatal});
   Signals::die_of(fatal);
 }
 
@@ -56,9 +65,10 @@ int run_unseated(Place& place) {
   heed_early_signals(place);
   const auto finished = options.replace_self ? Result<Finished>(replace_self(command, place.signals()))
                                              : supervise(command, place.signals(), {}, {});
-  if (!finished.ok()) return fail(finished.error());
-  if (finished->exec_errno != 0) return report_exec_failure(options.command.front(), *finished);
-  return finished->status;
+  const int status = report(finished, options.command.front());
+  for (Job& job : place.past()) job.status = status;
+  record_past(place);
+  return status;
 }
 
 // What the command leaves running. A daemon is born by a parent that ends at once: so where there is
@@ -76,8 +86,8 @@ std::vector<pid_t> what_stays() {
   return seen;
 }
 
-// Gives every seat back, or leaves it to those of the command's tree that still run.
-void give_back(Place& place) {
+// Gives every seat back, or leaves it to those of the command's tree that still run: true.
+bool give_back(Place& place) {
   const RunOptions& options = place.options();
   bool said = false;
   const std::vector<pid_t> left = options.until_command ? std::vector<pid_t>{} : what_stays();
@@ -96,6 +106,7 @@ void give_back(Place& place) {
           survivors_text(place.pool(), seat->engine.record(), left));
     ledger.abandon();
   }
+  return said;
 }
 
 // Keeps a bell quiet. Nothing that rings for a holder has a meaning yet.
@@ -127,6 +138,7 @@ class UsageCompanion : public Companion {
     watch_.act();
     return over_ && ends_command_;
   }
+  [[nodiscard]] std::optional<int64_t> peak_bytes() const { return watch_.peak_bytes(); }
 
  private:
   void speak_of(const Overuse& overuse) {
@@ -163,19 +175,34 @@ int run_in_place(Place& place) {
   if (options.replace_self) {
     for (const auto& seat : place.seats()) seat->ledger.note_processes({::getpid()});
     const Finished failed = replace_self(command, place.signals());
+    std::vector<Job> jobs = place.jobs();
     place.release_all();
+    record_end(std::move(jobs), {how_of(failed), failed.status});
     return report_exec_failure(options.command.front(), failed);
   }
-  if (!place.usage_limits().empty()) companions.push_back(std::make_unique<UsageCompanion>(place));
+  const UsageCompanion* usage = nullptr;
+  if (!place.usage_limits().empty()) {
+    auto watch = std::make_unique<UsageCompanion>(place);
+    usage = watch.get();
+    companions.push_back(std::move(watch));
+  }
   for (const auto& companion : companions) beside.push_back(companion.get());
   const auto finished = supervise(command, place.signals(), beside, [&](pid_t pid) {
     for (const auto& seat : place.seats()) seat->ledger.note_processes({pid});
   });
+  LeaseEnd end;
+  if (usage != nullptr) end.peak_bytes = usage->peak_bytes();
   companions.clear();  // none of them is to be taken for something that the command left running
-  give_back(place);
-  if (!finished.ok()) return fail(finished.error());
-  if (finished->exec_errno != 0) return report_exec_failure(options.command.front(), *finished);
-  return finished->status;
+  std::vector<Job> jobs = place.jobs();
+  end.stays = give_back(place);
+  const int status = report(finished, options.command.front());
+  if (finished.ok()) {
+    end.how = how_of(*finished);
+    end.signal = finished->signal;
+  }
+  end.status = status;
+  record_end(std::move(jobs), end);
+  return status;
 }
 
 }  // namespace
@@ -193,7 +220,9 @@ int run_command(const Words& words) {
   const auto failed = place.take(info, gave_up);
   if (gave_up && place.options().run_after_timeout) return run_unseated(place);
   if (gave_up) say("gave up after " + show_duration(*place.options().timeout_ms / 1000) + " without a place");
-  return failed ? *failed : run_in_place(place);
+  if (!failed) return run_in_place(place);
+  record_past(place);
+  return *failed;
 }
 
 }  // namespace berth
