@@ -16,6 +16,7 @@ int status_command(const Words& words);
 int set_command(const Words& words);
 int unset_command(const Words& words);
 int release_command(const Words& words);
+int history_command(const Words& words);
 int demo_command(const Words& words, const char* self_path);
 
 // The help of a verb ("" for berth itself), or "" where there is none.

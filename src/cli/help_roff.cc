@@ -23,8 +23,8 @@ std::string literal(std::string_view text) {
 }
 
 bool is_placeholder(const std::string& word) {
-  static constexpr std::string_view known[] = {"N",   "SIZE", "PCT", "LIST", "NAME", "AMOUNT",
-                                               "DUR", "TEXT", "PID", "CMD",  "ARG",  "ID"};
+  static constexpr std::string_view known[] = {"N",    "SIZE", "PCT", "LIST", "NAME", "AMOUNT", "DUR",
+                                               "TEXT", "PID",  "CMD", "ARG",  "ID",   "TIME"};
   for (const std::string_view k : known)
     if (word == k) return true;
   return false;

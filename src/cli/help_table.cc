@@ -87,6 +87,16 @@ constexpr OptionHelp status_options[] = {
 };
 constexpr HelpSection status_sections[] = {{"", "", status_options}};
 
+constexpr OptionHelp history_options[] = {
+    {"--json", "for programs", "One line, {\"version\":1,\"jobs\":[...]}, which only ever grows."},
+    {"-l, --label TEXT, --name TEXT", "those with that label", ""},
+    {"-u, --user NAME", "those of that user", "A name or a number; of others only what a machine-wide history has."},
+    {"--since WHEN", "2h, 2026-11-21, \"2026-11-21 10:30\" or @UNIX_S",
+     "Those that ended within the last 2h, or since that local day or time."},
+    {"-n, --limit N", "the last N", ""},
+};
+constexpr HelpSection history_sections[] = {{"", "", history_options}};
+
 constexpr OptionHelp release_options[] = {
     {"-l, --label TEXT, --name TEXT", "all leases of one's own with that label", ""},
 };
@@ -165,6 +175,15 @@ constexpr VerbHelp table[] = {
      "berth adopt 4242\n"
      "berth adopt $(pgrep -o ollama) --vram 14G --label ollama\n"
      "berth adopt 4242 --cpu 4 --ram 8G\n"},
+    {"history", "what ran: waited, held, asked, peak used, how it ended",
+     "history [--json] [--label TEXT] [--user NAME] [--since WHEN] [--limit N]",
+     "What has ended, newest last: jobs that ran, and waits that were given up. The\n"
+     "table has the last 40, or what the filters say; JSON has all. Kept are 20,000,\n"
+     "in $XDG_STATE_HOME/berth/history.db or, where an admin has made that, in\n"
+     "/var/lib/berth/history.db. A berth that was killed leaves no word.\n",
+     history_sections, "",
+     "berth history --since 2d --label train\n"
+     "berth history --json | jq '.jobs[] | select(.how!=\"exited\") | .cmd'\n"},
     {"doctor",
      "what is wrong with this pool or machine, and the mend",
      "doctor",

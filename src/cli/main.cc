@@ -24,14 +24,15 @@ struct Verb {
   int (*run)(const Words&);
 };
 
-constexpr std::array<Verb, 8> verbs{{{"run", run_command},
+constexpr std::array<Verb, 9> verbs{{{"run", run_command},
                                      {"hold", hold_command},
                                      {"adopt", adopt_command},
                                      {"doctor", doctor_command},
                                      {"status", status_command},
                                      {"set", set_command},
                                      {"unset", unset_command},
-                                     {"release", release_command}}};
+                                     {"release", release_command},
+                                     {"history", history_command}}};
 
 int unknown_verb(const std::string& word) {
   if (word.starts_with("-")) {

@@ -93,7 +93,8 @@ Folded fold_history(const Where& where, int patience_ms) {
   if (!anything_to_take(where)) return folded;
   const OwnFd lock = take_lock(where, patience_ms);
   if (!lock.valid()) return folded;
-  constexpr int most_rounds = 2;  // what a dead one left, and what came since
+  const mode_t umask_before = ::umask(077);  // commands can have secrets in them
+  constexpr int most_rounds = 2;             // what a dead one left, and what came since
   for (int round = 0; round < most_rounds && folded.trouble == SqlTrouble::none; ++round) {
     std::vector<TakenJournal> taken = take_journals(where);
     if (taken.empty()) break;
@@ -103,6 +104,7 @@ Folded fold_history(const Where& where, int patience_ms) {
     if (!add(where, jobs, patience_ms, folded)) break;
     for (const TakenJournal& journal : taken) ::unlink(journal.path.c_str());
   }
+  ::umask(umask_before);
   return folded;
 }
 
