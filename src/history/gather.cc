@@ -1,6 +1,7 @@
 #include "history/gather.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <tuple>
@@ -45,7 +46,7 @@ Gathered gather_history(const Where& where, const HistoryFilter& filter) {
   // Journals before databases: what goes from one to the other meanwhile is seen twice, and not never.
   out.jobs = read_journals(where);
   read_database(where.file(history_db), filter, out);
-  read_database(where.machine_db, filter, out);
+  if (::access(where.machine_db.c_str(), R_OK) == 0) read_database(where.machine_db, filter, out);
   out.jobs = in_order(std::move(out.jobs), filter);
   if (out.incomplete) return out;
   const std::string path = where.file(history_db);

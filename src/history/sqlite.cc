@@ -1,6 +1,7 @@
 #include "history/sqlite.h"
 
 #include <dlfcn.h>
+#include <sys/stat.h>
 
 #include "base/text.h"
 
@@ -97,6 +98,13 @@ std::unique_ptr<Sqlite> Sqlite::open(const std::string& path, Mode mode, int bus
   said = out->library_->load();
   trouble = said.empty() ? SqlTrouble::none : SqlTrouble::no_library;
   if (!said.empty()) return nullptr;
+  // SQLite would wait for somebody to open the other end of a FIFO.
+  struct stat st {};
+  if (::stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode)) {
+    trouble = SqlTrouble::other;
+    said = "it is no file";
+    return nullptr;
+  }
   const int flags = mode == Mode::read ? open_read_only : open_read_write | open_create;
   const int code = out->library_->open_v2(path.c_str(), &out->db_, flags | open_no_mutex, nullptr);
   if (!out->note(code)) {
