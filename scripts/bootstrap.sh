@@ -6,10 +6,11 @@
 # sudo. Anywhere else it says in one line what to install.
 set -u
 
-# Package and what shows that it is there: a command, or a header (looked for where compilers look).
+# Package and what shows that it is there: a command, a header (looked for where compilers look), or a
+# library.
 build='make:make g++:c++ cmake:cmake ninja-build:ninja nlohmann-json3-dev:nlohmann/json.hpp'
 test='libgtest-dev:gtest/gtest.h librapidcheck-dev:rapidcheck.h python3:python3 strace:strace
-  util-linux:setsid procps:ps xz-utils:xz'
+  util-linux:setsid procps:ps xz-utils:xz libsqlite3-0:libsqlite3.so.0'
 check='clang:clang++ clang-tidy:clang-tidy clang-format:clang-format'
 
 case ${1-} in
@@ -29,6 +30,11 @@ there() {
         [ -e "$folder/$1" ] && { unset IFS; return 0; }
       done
       unset IFS
+      return 1 ;;
+    *.so.*)
+      for folder in /usr/local/lib /usr/lib /lib /usr/lib64 /usr/lib/*-linux-gnu*; do
+        [ -e "$folder/$1" ] && return 0
+      done
       return 1 ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
   esac

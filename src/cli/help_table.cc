@@ -24,9 +24,11 @@ constexpr OptionHelp wait_options[] = {
     {"-p, --priority N", "more is sooner; default 0",
      "Values above the pool's policy.max_priority (10) are lowered to it, root's are not. One point outweighs "
      "policy.age (an hour) of waiting."},
-    {"--expect DUR", "how long it will take",
+    {"--expect DUR|learned", "how long it will take",
      "Who says so may be let past larger jobs that wait, where it will be gone before they can start. It is not "
-     "stopped when the time is over, but nothing is planned on its end any more."},
+     "stopped when the time is over, but nothing is planned on its end any more. learned: as long as three in four of "
+     "the last 20 runs of this label that ended well, else of this command; of fewer than three nothing is learned, "
+     "and nothing is said, as with none, the default. It is read in the home of whoever asks."},
     {"-l, --label TEXT, --name TEXT", "a name for people", ""},
 };
 

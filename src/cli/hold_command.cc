@@ -25,6 +25,7 @@
 #include "cli/proc_file.h"
 #include "cli/say.h"
 #include "cli/wait_minder.h"
+#include "history/learned.h"
 
 namespace berth {
 
@@ -119,6 +120,7 @@ int hold_place(RunOptions options) {
   const OwnFd pid_fd(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
   if (!pid_fd.valid()) return fail_usage("hold", "there is no process " + std::to_string(pid) + " to hold for");
   WaitMinder minder(pid_fd.get(), options.print == Print::env ? exit_text(exit_status::unavailable) : "");
+  if (options.expect_learned) options.expect_s = learned_expect_s(options.label, "").value_or(0);
   Place place(std::move(options));
   if (const auto failed = place.prepare()) return *failed;
   bool gave_up = false;

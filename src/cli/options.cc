@@ -166,7 +166,7 @@ class RunReader {
       case opt_resource: return resource(value);
       case opt_priority: return priority(value);
       case opt_timeout: return duration("--timeout", value, [&](int64_t ms) { o.timeout_ms = ms; });
-      case opt_expect: return duration("--expect", value, [&](int64_t ms) { o.expect_s = (ms + 999) / 1000; });
+      case opt_expect: return expect(value);
       case opt_dry_run: o.dry_run = true; return success();
       case opt_exec: o.replace_self = true; return success();
       case opt_idle_io: o.idle_io = true; return success();
@@ -258,6 +258,12 @@ class RunReader {
                    " is no process id: say $$ where a shell reads it, $$$$ in a Makefile, elsewhere the number");
     out_.for_pid = *value;
     return success();
+  }
+  Result<> expect(const std::string& text) {
+    out_.expect_s = 0;
+    out_.expect_learned = text == "learned";
+    if (out_.expect_learned || text == "none") return success();
+    return duration("--expect", text, [&](int64_t ms) { out_.expect_s = (ms + 999) / 1000; });
   }
   Result<> print(const std::string& text) {
     using Print = RunOptions::Print;
@@ -356,6 +362,8 @@ Result<RunOptions> parse_adopt(const std::vector<std::string>& words) {
   }
   auto out = parse_place(rest, PlaceVerb::adopt);
   if (!out.ok() || out->help) return out;
+  if (out->expect_learned)
+    return usage("--expect learned: how much of it is over already, nobody knows; say a duration");
   std::vector<std::string> left = std::exchange(out->command, {});
   if (pid.empty() && !left.empty()) {
     pid = left.front();

@@ -27,6 +27,7 @@ struct RunOptions {
   std::optional<int64_t> timeout_ms;
   int priority = 0;
   int64_t expect_s = 0;
+  bool expect_learned = false;  // --expect learned: see history/learned.h
   std::string label;
   bool dry_run = false;
   bool run_after_timeout = false;

@@ -15,6 +15,7 @@
 #include "device/probe_run.h"
 #include "engine/lease_roots.h"
 #include "engine/usage_watch.h"
+#include "history/learned.h"
 
 namespace berth {
 
@@ -211,6 +212,8 @@ int run_command(const Words& words) {
   auto options = parse_run(words);
   if (!options) return fail_usage("run", options.error().message);
   if (options->help) return put(help_text("run")) ? exit_status::ok : exit_status::unavailable;
+  if (options->expect_learned)
+    options->expect_s = learned_expect_s(options->label, command_line(options->command)).value_or(0);
   Place place(std::move(*options));
   if (const auto failed = place.prepare()) return *failed;
   const PartyInfo info{::getpid(), place.options().label, command_line(place.options().command), "",

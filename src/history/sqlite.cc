@@ -113,6 +113,8 @@ std::unique_ptr<Sqlite> Sqlite::open(const std::string& path, Mode mode, int bus
     return nullptr;
   }
   out->library_->busy_timeout(out->db_, busy_ms);
+  // A machine-wide database may be another user's work: what its schema says is no program of ours.
+  out->run("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON");
   return out;
 }
 

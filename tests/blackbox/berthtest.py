@@ -260,7 +260,7 @@ class Pool:
                     if not k.startswith("BERTH_") and k not in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")}
         self.env["BERTH_POOL"] = self.path
         self.env["LC_ALL"] = "C"
-        self.state = self.env["XDG_STATE_HOME"] = os.path.join(self.root, "state")  # nobody's history but the test's own
+        self.state = self.env["XDG_STATE_HOME"] = os.path.join(self.tmp, "state")  # nobody's history but the test's own
         if self.sim_gpus:
             self.env["BERTH_SIM_GPUS"] = self.sim_gpus
         self.env.update(self._extra)

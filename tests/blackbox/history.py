@@ -570,5 +570,27 @@ def test_estimates_are_learned():
         check(len(lessons) == 2 and lessons[1].startswith("c ") and lessons[1].endswith(" 80"), f"{lessons}")
 
 
+def test_a_learned_estimate_is_used_where_it_is_asked_for():
+    with Pool(slot=1) as pool:
+        short(pool, "other", "--expect", "learned")  # nothing is known, not even the directory
+        put_journal(pool, (line(i, label="train", cmd="sleep 60", ended_us=10**15 + i + 7 * 10**6) for i in range(3)))
+        history(pool)
+
+        def expected(*words):
+            job = pool.spawn("run", "-r", "slot=1", *words)
+            job_of(job)
+            said = pool.lease_of(job)["expect_s"]
+            kill(job.pid, signal.SIGTERM)
+            wait_exit(job)
+            return said
+
+        check(expected("-l", "train", "--expect", "learned", "--", "sleep", "61") == 7, "by label")
+        check(expected("-l", "another", "--expect", "learned", "--", "sleep", "60") == 7, "by command")
+        check(expected("-l", "another", "--expect", "learned", "--", "sleep", "62") is None, "unknown")
+        check(expected("-l", "train", "--", "sleep", "60") is None and expected("-l", "train", "--expect", "none", "--", "sleep", "60") is None
+              and expected("-l", "train", "--expect", "9", "--", "sleep", "60") == 9, "only where it is asked for")
+        check(pool.run("adopt", str(os.getpid()), "-r", "slot=1", "--expect", "learned").returncode == 2, "not of what runs already")
+
+
 if __name__ == "__main__":
     main([value for name, value in list(globals().items()) if name.startswith("test_")])
