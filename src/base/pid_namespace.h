@@ -5,7 +5,8 @@
 
 namespace berth {
 
-// The number of this process's PID namespace (the inode of /proc/self/ns/pid); 0 where /proc does not say.
+// The number of this process's PID namespace (the inode of /proc/self/ns/pid); 0 where /proc does not say,
+// or is not that namespace's: then a pid of ours means another process there.
 [[nodiscard]] uint64_t own_pid_namespace();
 
 }  // namespace berth

@@ -82,7 +82,7 @@ class Genealogy {
 
   [[nodiscard]] bool is_root_of(const LeaseRoot& lease, int64_t pid, const ProcessFacts& facts) const {
     // A pid that was used again belongs to a younger process. Root may have adopted another's.
-    return lease.pid == pid && lease.pid_namespace == processes_.pid_namespace() &&
+    return lease.pid == pid && lease.pid_namespace != 0 && lease.pid_namespace == processes_.pid_namespace() &&
            (lease.uid == facts.uid || lease.uid == 0) && facts.started_us <= lease.arrival_us + clock_slip_us;
   }
 

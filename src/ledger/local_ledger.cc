@@ -379,7 +379,7 @@ OwnFd LocalLedger::open_dir_of(const PartyKey& who) {
 
 LocalLedger::Watched LocalLedger::open_life(const Party& party, Life& life) {
   Watched out{open_life_fifo(party, life), 0};
-  if (life != Life::dead) return out;
+  if (life != Life::dead || party.state != PartyState::held) return out;  // who waits has no job yet
   out.fd.reset();  // of no more use, and its number may be the last one that is free
   const StillRunning found = find_survivors(party);
   for (const pid_t pid : found.pids) {

@@ -41,6 +41,8 @@ std::optional<int64_t> start_ticks(pid_t pid, bool& unsure) {
 bool says_gone(int failed) { return failed == ENOENT || failed == ESRCH || failed == ENOTDIR || failed == ELOOP; }
 
 std::string encode_survivors(const std::vector<pid_t>& pids) {
+  const uint64_t numbers = own_pid_namespace();
+  if (numbers == 0) return "";  // nobody here can tell who a pid is
   std::string out;
   size_t count = 0;
   for (const pid_t pid : pids) {
@@ -50,13 +52,14 @@ std::string encode_survivors(const std::vector<pid_t>& pids) {
     out += " " + std::to_string(pid) + ":" + std::to_string(*start);
     ++count;
   }
-  return out.empty() ? "" : std::to_string(own_pid_namespace()) + out;
+  return out.empty() ? "" : std::to_string(numbers) + out;
 }
 
 StillRunning still_running(std::string_view text) {
   StillRunning out;
   const std::vector<std::string> words = split(std::string(text), ' ');
-  if (words.empty() || words.front() != std::to_string(own_pid_namespace())) return out;
+  const uint64_t numbers = own_pid_namespace();
+  if (words.empty() || numbers == 0 || words.front() != std::to_string(numbers)) return out;
   for (size_t i = 1; i < words.size() && i <= max_survivors; ++i) {
     const size_t colon = words[i].find(':');
     if (colon == std::string::npos) continue;

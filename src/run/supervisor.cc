@@ -13,6 +13,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/pid_namespace.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "run/bystander.h"
@@ -283,6 +284,7 @@ Finished replace_self(const Command& command, const Signals& signals) {
 
 std::vector<pid_t> left_running(const std::function<bool(pid_t)>& is_ours) {
   std::vector<pid_t> out;
+  if (own_pid_namespace() == 0) return out;  // in such a /proc our pid is another's
   add_descendants(::getpid(), is_ours, out);
   return out;
 }
