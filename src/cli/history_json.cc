@@ -1,3 +1,4 @@
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -15,7 +16,7 @@ Json or_null(bool known, T value) {
   return known ? Json(value) : Json(nullptr);
 }
 
-double seconds(int64_t us) { return static_cast<double>(us / 1000) / 1000.0; }
+double seconds(int64_t us) { return std::round(static_cast<double>(us) / 1e3) / 1e3; }
 
 Json resources_of(const Job& job) {
   Json out = Json::object();

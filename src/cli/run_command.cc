@@ -168,6 +168,7 @@ int run_in_place(Place& place) {
   Command command = command_of(place, lease);
   std::vector<std::unique_ptr<Companion>> companions;
   std::vector<Companion*> beside;
+  companions.reserve(place.seats().size() + 1);
   for (const auto& seat : place.seats()) {
     command.life_fds.push_back(seat->life.get());
     companions.push_back(std::make_unique<BellCompanion>(seat->ledger));

@@ -21,12 +21,12 @@ class Reader {
   explicit Reader(const Json& json) : json_(json) {}
 
   [[nodiscard]] std::string text(const char* key) const {
-    const auto at = find(key);
+    const Json* at = find(key);
     return at != nullptr && at->is_string() ? kept_text(at->get_ref<const std::string&>()) : "";
   }
   // Within the bounds, or `other`.
   [[nodiscard]] int64_t number(const char* key, int64_t least, int64_t most, int64_t other) const {
-    const auto at = find(key);
+    const Json* at = find(key);
     if (at == nullptr || !at->is_number_integer()) return other;
     if (at->is_number_unsigned() && at->get<uint64_t>() > static_cast<uint64_t>(max_amount)) return other;
     const auto value = at->get<int64_t>();
@@ -34,7 +34,7 @@ class Reader {
   }
   [[nodiscard]] int64_t amount(const char* key) const { return number(key, 0, max_amount, 0); }
   [[nodiscard]] bool flag(const char* key) const {
-    const auto at = find(key);
+    const Json* at = find(key);
     return at != nullptr && at->is_boolean() && at->get<bool>();
   }
   [[nodiscard]] const Json* find(const char* key) const {

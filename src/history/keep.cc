@@ -24,9 +24,9 @@ namespace berth {
 namespace {
 
 constexpr int64_t short_us = 50'000;
-constexpr int64_t long_us = 1'000'000;
+constexpr int64_t long_us = 2'000'000;
 constexpr int64_t append_patience_us = 100'000;
-constexpr int fold_patience_ms = 20;              // that we wait for the child
+constexpr int64_t most_fold_patience_ms = 50;     // that we wait for the child
 constexpr int fold_lock_patience_ms = 2'000;      // that it waits for others
 constexpr unsigned fold_limit_s = 20;             // then it is ended
 constexpr int64_t long_journal_bytes = 64 << 10;  // some 150 jobs
@@ -84,13 +84,15 @@ std::optional<int64_t> append_bounded(const Where& where, std::string lines) {
   ::_exit(0);
 }
 
-void fold_in_child(const Where& where) {
+// For at most a hundredth of what the job took.
+void fold_in_child(const Where& where, int64_t took_us) {
   const pid_t pid = ::fork();
   if (pid == 0) fold_and_exit(where);
   if (pid < 0) return;
   const OwnFd pid_fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   pollfd one{pid_fd.get(), POLLIN, 0};
-  if (pid_fd.valid()) (void)::poll(&one, 1, fold_patience_ms);
+  const int64_t patience_ms = std::min(most_fold_patience_ms, took_us / 1000 / 100);
+  if (pid_fd.valid()) (void)::poll(&one, 1, static_cast<int>(patience_ms));
   (void)::waitpid(pid, nullptr, WNOHANG);
 }
 
@@ -112,7 +114,7 @@ void keep_history(const std::vector<Job>& jobs, Fold fold) {
     (void)fold_history(*where, fold_lock_patience_ms);
     ::alarm(0);
   } else if ((fold == Fold::in_time && took_us >= long_us) || *size >= long_journal_bytes) {
-    fold_in_child(*where);
+    fold_in_child(*where, took_us);
   }
 }
 

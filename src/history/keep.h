@@ -6,7 +6,8 @@
 //   a moment    the write of a line, some 20 us; it comes back when the file system does
 //   50 ms       the same by a thread, 0.1 ms. Where the user's home hangs, the thread is left behind after
 //               100 ms, and the kernel ends it with the process
-//   a second    besides, a child takes the journal into the database; it is waited for 20 ms at most
+//   2 s         besides, a child takes the journal into the database; it is waited for at most a hundredth of
+//               what the job took, and 50 ms
 //
 // Nothing is said of a history that cannot be kept, and nothing is changed by it.
 #pragma once

@@ -12,6 +12,9 @@ from berthtest import Pool, berth, check, descendants, is_running, job_of, kill,
 from faultkit import as_user, public_berth
 
 
+LONG = 2.1  # a job of that length sees to it that the database is up to date
+
+
 def history(pool, *filters, code=0, **kw):
     """The jobs, decoded."""
     done = pool.run("history", "--json", *filters, **kw)
@@ -148,7 +151,7 @@ def test_what_stays_is_marked():
 def test_one_inside_another():
     with Pool(slot=2) as pool:
         env = dict(pool.env, PATH=os.path.dirname(berth()) + ":" + os.environ["PATH"])
-        pool.run("run", "-r", "slot=2", "-l", "outer", "--", "sh", "-c", "berth run -r slot=1 -l inner -- sleep 1.1", env=env)
+        pool.run("run", "-r", "slot=2", "-l", "outer", "--", "sh", "-c", "berth run -r slot=1 -l inner -- sleep 2.1", env=env)
         jobs = {j["label"]: j for j in history(pool)}
         check(jobs["inner"]["parent"] == jobs["outer"]["id"] and jobs["outer"]["parent"] is None, f"{jobs}")
 
@@ -219,7 +222,7 @@ def test_fifty_that_end_at_once():
         os.mkfifo(gate)
         jobs = [pool.spawn("run", "-r", "slot=1", "-l", f"j{i}", "--", "sh", "-c", f"read x <{gate}; exit 0") for i in range(50)]
         pool.wait_for(held=50, timeout=30)
-        time.sleep(1)  # of some length, so that every one of them sees to the database
+        time.sleep(LONG)  # of some length, so that every one of them sees to the database
         with open(gate, "w", encoding="ascii"):
             pass
         for job in jobs:
@@ -294,7 +297,7 @@ def timed(call):
     return done, time.monotonic() - begun
 
 
-def unhurt(pool, seconds=1.1, most=1.0, **kw):
+def unhurt(pool, seconds=LONG, most=1.0, **kw):
     """A job of some length is as it would be without a history."""
     done, took = timed(lambda: short(pool, "job", seconds=seconds, **kw))
     check(done.returncode == 0 and done.stderr == "" and took < seconds + most, f"{took:.2f} s: {done}")
@@ -304,7 +307,7 @@ def unhurt(pool, seconds=1.1, most=1.0, **kw):
 def test_it_leaves_nobody_behind():
     """Neither a zombie nor somebody who holds what was the caller's, even where the database is locked."""
     with Pool(slot=1) as pool:
-        short(pool, "first", seconds=1.1)
+        short(pool, "first", seconds=LONG)
         settled(pool)
         other = sqlite3.connect(path(pool, "history.db"), isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
@@ -322,7 +325,7 @@ def test_it_leaves_nobody_behind():
 
 def test_a_locked_database():
     with Pool(slot=1) as pool:
-        short(pool, "first", seconds=1.1)
+        short(pool, "first", seconds=LONG)
         settled(pool)
         other = sqlite3.connect(path(pool, "history.db"), isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
@@ -338,7 +341,7 @@ def test_a_locked_database():
 
 def test_a_garbled_database():
     with Pool(slot=1) as pool:
-        short(pool, "first", seconds=1.1)
+        short(pool, "first", seconds=LONG)
         settled(pool)
         with open(path(pool, "history.db"), "r+b") as f:
             f.write(os.urandom(6000))
@@ -419,7 +422,7 @@ def test_a_directory_that_cannot_be_written():
                 return process.returncode, out, err
 
         check(as_somebody("run", "--cpu", "1", "--", "sh", "-c", "exit 6") == (6, "", ""), "no place to write it")
-        check(as_somebody("run", "--cpu", "1", "--", "sleep", "1.1") == (0, "", ""), "no place to write it, and of some length")
+        check(as_somebody("run", "--cpu", "1", "--", "sleep", str(LONG)) == (0, "", ""), "no place to write it, and of some length")
         code, out, err = as_somebody("history", "--json")
         check(code == 0 and json.loads(out)["jobs"] == [] and err == "", f"{code} {out} {err}")
         # What there is can be read, though.
@@ -454,7 +457,7 @@ def test_a_full_disk():
     with Pool(cpu=1) as pool:
         done = in_namespace(pool, """mount -t tmpfs -o size=16k,nr_inodes=9 none /mnt && mkdir /mnt/berth && cat /dev/zero >/mnt/fill 2>/dev/null
             "$BERTH" run --cpu 1 -- sh -c 'exit 7'; echo $?
-            "$BERTH" run --cpu 1 -- sleep 1.1; echo $?
+            "$BERTH" run --cpu 1 -- sleep 2.1; echo $?
             "$BERTH" history; echo $?
             rm /mnt/fill
             "$BERTH" run --cpu 1 -l now -- true; echo $?
@@ -472,7 +475,7 @@ def test_a_full_disk():
 def test_a_read_only_home():
     with Pool(cpu=1) as pool:
         done = in_namespace(pool, """mount -t tmpfs -o ro none /mnt && "$BERTH" run --cpu 1 -- sh -c 'exit 7'; echo $?
-            "$BERTH" run --cpu 1 -- sleep 1.1; echo $?; "$BERTH" history --json; echo $?""", XDG_STATE_HOME="/mnt/x/y")
+            "$BERTH" run --cpu 1 -- sleep 2.1; echo $?; "$BERTH" history --json; echo $?""", XDG_STATE_HOME="/mnt/x/y")
         if done is None:
             return "skipped: no mounts here"
         lines = done.stdout.splitlines()
@@ -506,7 +509,7 @@ def test_a_home_that_hangs():
         subprocess.run([compiler, "-w", "-shared", "-fPIC", "-o", library, source], check=True)
         env = dict(pool.env, LD_PRELOAD=library)
         late = []
-        for seconds in (0.2, 1.1):
+        for seconds in (0.2, LONG):
             done, took = timed(lambda: pool.run("run", "-r", "slot=1", "--", "sh", "-c", f"sleep {seconds}; exit 5", env=env))
             check(done.returncode == 5 and done.stderr == "" and took < seconds + 2, f"{took:.1f} s: {done}")
             late.append(took - seconds)
@@ -527,8 +530,8 @@ def test_a_machine_wide_one():
             chown 1234 /mnt/a && chown 1235 /mnt/b && install -d -m 2770 -g 4321 /var/lib/berth && install -m 660 -g 4321 /dev/null /var/lib/berth/history.db
             as() { uid=$1; shift; setpriv --reuid "$uid" --regid "$uid" --groups "$group" "$@"; }
             group=4321; B="$PUBLIC"
-            XDG_STATE_HOME=/mnt/a as 1234 "$B" run --cpu 1 -l one -- sleep 1.1; echo $?
-            XDG_STATE_HOME=/mnt/b as 1235 "$B" run --cpu 1 -l two -- sleep 1.1; echo $?
+            XDG_STATE_HOME=/mnt/a as 1234 "$B" run --cpu 1 -l one -- sleep 2.1; echo $?
+            XDG_STATE_HOME=/mnt/b as 1235 "$B" run --cpu 1 -l two -- sleep 2.1; echo $?
             sleep 0.5
             XDG_STATE_HOME=/mnt/b as 1235 "$B" history --json
             XDG_STATE_HOME=/mnt/b as 1235 "$B" history --json --user 1234
