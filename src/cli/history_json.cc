@@ -1,4 +1,3 @@
-#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -16,7 +15,11 @@ Json or_null(bool known, T value) {
   return known ? Json(value) : Json(nullptr);
 }
 
-double seconds(int64_t us) { return std::round(static_cast<double>(us) / 1e3) / 1e3; }
+// To the millisecond. Not by round(): that would have the program link libm.
+double seconds(int64_t us) {
+  const int64_t ms = us / 1000;
+  return static_cast<double>(ms) / 1000.0;
+}
 
 Json resources_of(const Job& job) {
   Json out = Json::object();

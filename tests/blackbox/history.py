@@ -554,6 +554,15 @@ def test_a_machine_wide_one():
     return None
 
 
+def test_no_library_is_linked_for_it():
+    """Each would be found and relocated at every start of a job."""
+    if not shutil.which("ldd"):
+        return "skipped: no ldd"
+    needed = [l.split()[0].split("/")[-1] for l in subprocess.run(["ldd", berth()], capture_output=True, text=True, check=True).stdout.splitlines()]
+    check(not [l for l in needed if not l.startswith(("linux-vdso", "libc.so", "ld-linux", "ld-musl"))], f"{needed}")
+    return ", ".join(needed)
+
+
 # ---------------------------------------------------------------- what is learned
 
 def test_estimates_are_learned():
