@@ -7,10 +7,13 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from berthtest import (Pool, check, is_running, kill, main, pid_ended, wait_exit, wait_until)  # noqa: E402
 
-# Becomes a process that has nothing open and nobody above it: two forks, a session of its own.
+# Becomes a process that has nothing open and nobody above it: two forks, a session of its own. As good
+# daemons do, the first process ends when the last one stands.
 DAEMON = """
-import os, sys
-if os.fork(): os._exit(0)
+import os, sys, time
+if os.fork():
+    while not os.path.exists(sys.argv[1]): time.sleep(0.001)
+    os._exit(0)
 os.setsid()
 if os.fork(): os._exit(0)
 null = os.open("/dev/null", os.O_RDWR)
