@@ -204,6 +204,8 @@ int run_in_place(Place& place) {
   }
   end.status = status;
   record_end(std::move(jobs), end);
+  // A shell ends its loop or script on Ctrl-C only if who it waits for died of it too.
+  if (finished.ok() && finished->by_terminal) Signals::die_of(finished->signal);
   return status;
 }
 

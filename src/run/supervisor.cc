@@ -134,6 +134,8 @@ Child reap_child(pid_t pid, Finished& finished) {
   return Child::runs;
 }
 
+bool came_from_terminal(const signalfd_siginfo& info) { return info.ssi_code == SI_KERNEL; }
+
 // Passes on what the command does not have yet.
 class Relay {
  public:
@@ -152,7 +154,6 @@ class Relay {
 
  private:
   // What came from the terminal's driver went to the whole foreground group.
-  static bool came_from_terminal(const signalfd_siginfo& info) { return info.ssi_code == SI_KERNEL; }
 
   static constexpr int soon_done_ms = 5;
   pid_t pid_;
@@ -279,7 +280,7 @@ Finished replace_self(const Command& command, const Signals& signals) {
   const std::vector<char*> env = pointers(command.environment);
   volatile int failed = 0;
   become(command, signals, argv.data(), env.data(), failed);
-  return Finished{status_of_exec_failure(failed), failed, 0, Finished::By::itself};
+  return Finished{status_of_exec_failure(failed), failed, 0, Finished::By::itself, false};
 }
 
 std::vector<pid_t> left_running(const std::function<bool(pid_t)>& is_ours) {
@@ -307,6 +308,7 @@ Result<Finished> supervise(const Command& command, const Signals& signals, const
   if (on_start) on_start(pid);
   Relay relay(pid);
   TimeLimit limit(command);
+  int terminal_signal = 0;  // the last one
   for (;;) {
     std::vector<pollfd> fds{{signals.fd(), POLLIN, 0}};
     int wait_ms = sooner(limit.left_ms(), relay.left_ms());
@@ -328,9 +330,11 @@ Result<Finished> supervise(const Command& command, const Signals& signals, const
         const Child child = reap_child(pid, finished);
         if (child == Child::unknown) return sys_error(errno, "cannot tell how the command fares");
         finished.by = limit.by();
+        finished.by_terminal = finished.signal != 0 && finished.signal == terminal_signal;
         if (child == Child::ended) return finished;
         reap_orphans(pid);
       } else {
+        if (came_from_terminal(info)) terminal_signal = static_cast<int>(info.ssi_signo);
         relay.pass_on(info);
       }
     }

@@ -109,6 +109,20 @@ def test_ctrl_c_reaches_the_command_once_and_berth_stays():
         terminal.close()
 
 
+def test_ctrl_c_ends_a_loop_around_it():
+    with Pool(slot=1) as pool:
+        terminal = bash(pool)
+        loop = f"for i in 1 2 3; do {berth()} run -r slot=1 -- sleep 60; echo after-$i; done; echo status=$?\n"
+        terminal.send(loop.encode())
+        pool.wait_for(held=1)
+        terminal.send(b"\x03")
+        pool.wait_for(held=0)
+        terminal.send(b"echo alive=$?\n")
+        terminal.expect("alive=130")
+        check(b"after-1" not in terminal.shown, f"the loop went on: {terminal.shown!r}")
+        terminal.close()
+
+
 def test_ctrl_z_and_fg():
     with Pool(slot=1) as pool:
         terminal = bash(pool)
