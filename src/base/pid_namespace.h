@@ -9,4 +9,7 @@ namespace berth {
 // or is not that namespace's: then a pid of ours means another process there.
 [[nodiscard]] uint64_t own_pid_namespace();
 
+// That of the machine's first PID namespace: PROC_PID_INIT_INO, linux/proc_ns.h.
+inline constexpr uint64_t initial_pid_namespace = 0xEFFFFFFC;
+
 }  // namespace berth

@@ -6,11 +6,11 @@
 #include <array>
 #include <cstdlib>
 
+#include "base/pid_namespace.h"
+
 namespace berth {
 
 namespace {
-
-constexpr ino_t initial_pid_namespace = 0xEFFFFFFC;  // PROC_PID_INIT_INO, linux/proc_ns.h
 
 ino_t namespace_of(const char* path) {
   struct stat st {};

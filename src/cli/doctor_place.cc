@@ -12,12 +12,12 @@
 #include <cstdlib>
 #include <memory>
 
+#include "base/small_file.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "cli/container.h"
 #include "cli/doctor.h"
 #include "cli/notes.h"
-#include "cli/proc_file.h"
 #include "cli/view.h"
 #include "ledger/pool_lock.h"
 
@@ -48,11 +48,13 @@ bool logind_removes_ipc() {
     files.insert(files.end(), found.begin(), found.end());
   }
   bool removes = true;
-  for (const std::string& file : files)
-    for (const std::string& line : split(read_proc_file(file), '\n'))
+  for (const std::string& file : files) {
+    const auto text = read_text(file);
+    for (const std::string& line : split(text.ok() ? *text : "", '\n'))
       if (line.starts_with("RemoveIPC="))
         removes =
             line != "RemoveIPC=no" && line != "RemoveIPC=false" && line != "RemoveIPC=off" && line != "RemoveIPC=0";
+  }
   return removes;
 }
 

@@ -15,6 +15,8 @@
 #include <cstdlib>
 
 #include "base/pid_namespace.h"
+#include "base/process_stat.h"
+#include "base/small_file.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "cli/commands.h"
@@ -22,7 +24,6 @@
 #include "cli/keeper.h"
 #include "cli/lease_end.h"
 #include "cli/place.h"
-#include "cli/proc_file.h"
 #include "cli/say.h"
 #include "cli/wait_minder.h"
 #include "history/learned.h"
@@ -48,12 +49,12 @@ bool is_subshell_of_a_substitution(pid_t pid) {
   const std::string proc = "/proc/" + std::to_string(pid);
   struct stat theirs {};
   if (!ours || ::stat((proc + "/fd/1").c_str(), &theirs) != 0 || !same_file(*ours, theirs)) return false;
-  const std::string stat = read_proc_file(proc + "/stat");
-  const size_t after_name = stat.rfind(')');
-  if (after_name == std::string::npos) return false;
-  const long parent = std::strtol(stat.c_str() + std::min(after_name + 4, stat.size()), nullptr, 10);
-  const std::string words = read_proc_file(proc + "/cmdline");
-  return !words.empty() && words == read_proc_file("/proc/" + std::to_string(parent) + "/cmdline");
+  const auto text = read_text(proc + "/stat");
+  const auto stat = text ? parse_process_stat(*text) : std::nullopt;
+  const auto words = read_text(proc + "/cmdline");
+  if (!stat || !words || words->empty()) return false;
+  const auto parents = read_text("/proc/" + std::to_string(stat->parent) + "/cmdline");
+  return parents.ok() && *words == *parents;
 }
 
 // What is wrong with holding for this process, or "". Says what makes one doubt.

@@ -5,10 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <memory>
 
-#include "base/own_fd.h"
+#include "base/small_file.h"
 #include "base/text.h"
 
 namespace berth {
@@ -33,14 +32,7 @@ bool holds(const std::string& pid, const struct stat& life) {
   return false;
 }
 
-std::string name_of(const std::string& pid) {
-  char text[64] = "";
-  const OwnFd fd(::open(("/proc/" + pid + "/comm").c_str(), O_RDONLY | O_CLOEXEC));
-  const ssize_t got = fd.valid() ? ::read(fd.get(), text, sizeof text) : 0;
-  std::string name(text, got > 0 ? static_cast<size_t>(got) : 0);
-  while (!name.empty() && name.back() == '\n') name.pop_back();
-  return printable(name);
-}
+std::string name_of(const std::string& pid) { return printable(read_word("/proc/" + pid + "/comm").value_or("")); }
 
 }  // namespace
 

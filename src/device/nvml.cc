@@ -12,14 +12,13 @@
 #include "device/nvml.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <set>
 #include <tuple>
 #include <utility>
 
+#include "base/small_file.h"
 #include "base/text.h"
 #include "device/nvml_library.h"
 
@@ -41,10 +40,10 @@ struct Card {
   bool linked_to_switch = false;
 };
 
-// A file of the kernel's, which are short; "" where it cannot be read.
+// "" where it cannot be read.
 std::string contents(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
+  auto text = read_text(path);
+  return text ? std::move(*text) : "";
 }
 
 // --- The machine's memory, for parts that have none of their own --------------------------------

@@ -12,20 +12,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/small_file.h"
 
 namespace berth {
-
-// The first `most` bytes of a file. The errno says why there is none.
-[[nodiscard]] Result<std::string> read_text(const std::string& path, size_t most = 65536);
-
-// The same without white space at its end; nullopt where it cannot be read or is empty.
-[[nodiscard]] std::optional<std::string> read_word(const std::string& path);
-
-// A file that holds one decimal number and nothing else.
-[[nodiscard]] std::optional<int64_t> read_count(const std::string& path);
-
-// The names in a directory without "." and "..", sorted; at most `most` of them.
-[[nodiscard]] Result<std::vector<std::string>> list_names(const std::string& path, size_t most = 65536);
 
 // The last component of where a symbolic link points; "" where there is no such link.
 [[nodiscard]] std::string link_name(const std::string& path);

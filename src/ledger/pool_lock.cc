@@ -18,6 +18,8 @@
 #include <system_error>
 #include <thread>
 
+#include "base/process_stat.h"
+#include "base/small_file.h"
 #include "base/sys.h"
 #include "base/text.h"
 
@@ -51,19 +53,6 @@ void helper_main(const std::shared_ptr<Helper>& helper) {
   }
 }
 
-std::string read_small_file(const char* path) {
-  const OwnFd fd(::open(path, O_RDONLY | O_CLOEXEC));
-  std::string text(64 << 10, '\0');
-  size_t used = 0;
-  while (fd.valid() && used < text.size()) {
-    const ssize_t got = ::read(fd.get(), text.data() + used, text.size() - used);
-    if (got <= 0) break;
-    used += static_cast<size_t>(got);
-  }
-  text.resize(used);
-  return text;
-}
-
 // False where the system gives no thread. Signals are blocked here, and so in the helper.
 bool start_thread(const std::shared_ptr<Helper>& helper) {
   try {
@@ -82,7 +71,8 @@ std::string lock_holder(int fd) {
   std::array<char, 64> key{};
   std::snprintf(key.data(), key.size(), " %02x:%02x:%lu ", major(st.st_dev), minor(st.st_dev),
                 static_cast<unsigned long>(st.st_ino));
-  const std::string locks = read_small_file("/proc/locks");
+  const auto read = read_text("/proc/locks");
+  const std::string locks = read ? *read : "";
   for (size_t start = 0; start < locks.size();) {
     size_t end = locks.find('\n', start);
     if (end == std::string::npos) end = locks.size();
@@ -94,11 +84,10 @@ std::string lock_holder(int fd) {
     if (write_word == std::string::npos) continue;
     const long pid = std::strtol(line.c_str() + write_word + 5, nullptr, 10);
     if (pid <= 0) return "a process outside this PID namespace";
-    std::string comm = read_small_file(("/proc/" + std::to_string(pid) + "/comm").c_str());
-    while (!comm.empty() && comm.back() == '\n') comm.pop_back();
-    const std::string status = read_small_file(("/proc/" + std::to_string(pid) + "/status").c_str());
-    const bool stopped = status.find("State:\tT") != std::string::npos;
-    return "pid " + std::to_string(pid) + " (" + printable(comm) + (stopped ? ", stopped)" : ")");
+    const auto text = read_text("/proc/" + std::to_string(pid) + "/stat");
+    const auto stat = text ? parse_process_stat(*text) : std::nullopt;
+    const bool stopped = stat && stat->state == 'T';
+    return "pid " + std::to_string(pid) + " (" + (stat ? printable(stat->name) : "") + (stopped ? ", stopped)" : ")");
   }
   return "";
 }

@@ -1,15 +1,11 @@
 #include "ledger/survivor.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <array>
 #include <cerrno>
 #include <optional>
 
-#include "base/own_fd.h"
 #include "base/pid_namespace.h"
-#include "base/sys.h"
+#include "base/process_stat.h"
+#include "base/small_file.h"
 #include "base/text.h"
 
 namespace berth {
@@ -18,22 +14,10 @@ namespace {
 
 // When a process was started; nullopt: it does not run (any more), or `unsure` was set.
 std::optional<int64_t> start_ticks(pid_t pid, bool& unsure) {
-  const std::string path = "/proc/" + std::to_string(pid) + "/stat";
-  const OwnFd fd(retry_eintr([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
-  std::array<char, 1024> text{};
-  const ssize_t got = fd.valid() ? retry_eintr([&] { return ::read(fd.get(), text.data(), text.size()); }) : -1;
-  if (got < 0 && !says_gone(errno)) unsure = true;
-  const std::string_view stat(text.data(), got > 0 ? static_cast<size_t>(got) : 0);
-  const size_t name_end = stat.rfind(')');  // the name may hold anything
-  if (name_end == std::string_view::npos) return std::nullopt;
-  const std::vector<std::string> fields = split(std::string(stat.substr(name_end + 1)), ' ');
-  constexpr size_t state = 0;
-  constexpr size_t threads = 17;
-  constexpr size_t start = 19;
-  if (fields.size() <= start || fields[state] == "X") return std::nullopt;
-  // Dead, or only its first thread is, and others run on.
-  if (fields[state] == "Z" && parse_count(fields[threads]).value_or(0) <= 1) return std::nullopt;
-  return parse_count(fields[start]);
+  const auto text = read_text("/proc/" + std::to_string(pid) + "/stat");
+  if (!text && !says_gone(text.error().sys_errno)) unsure = true;
+  const auto stat = text ? parse_process_stat(*text) : std::nullopt;
+  return stat && stat->runs() ? std::optional(stat->start_ticks) : std::nullopt;
 }
 
 }  // namespace

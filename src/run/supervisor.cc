@@ -1,6 +1,5 @@
 #include "run/supervisor.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -14,6 +13,7 @@
 #include <utility>
 
 #include "base/pid_namespace.h"
+#include "base/small_file.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "run/bystander.h"
@@ -175,19 +175,12 @@ void reap_orphans(pid_t command) {
 // The children of a process, dead or alive. The kernel keeps them by the thread that made them.
 std::vector<pid_t> children_of(pid_t parent) {
   std::vector<pid_t> out;
-  const std::string threads = "/proc/" + std::to_string(parent) + "/task";
-  DIR* const dir = ::opendir(threads.c_str());
-  if (dir == nullptr) return out;
-  while (const dirent* const thread = ::readdir(dir)) {  // NOLINT(concurrency-mt-unsafe): of this very DIR
-    if (!parse_count(thread->d_name)) continue;
-    const std::string path = threads + "/" + thread->d_name + "/children";
-    const OwnFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    std::array<char, 4096> text{};
-    const ssize_t got = fd.valid() ? ::read(fd.get(), text.data(), text.size()) : 0;
-    for (const std::string& word : split(std::string(text.data(), got > 0 ? static_cast<size_t>(got) : 0), ' '))
-      if (const auto pid = parse_count(word)) out.push_back(static_cast<pid_t>(*pid));
-  }
-  ::closedir(dir);
+  const std::string dir = "/proc/" + std::to_string(parent) + "/task";
+  const auto threads = list_names(dir);
+  for (const std::string& thread : threads ? *threads : std::vector<std::string>{})
+    if (const auto text = read_text(dir + "/" + thread + "/children"))
+      for (const std::string& word : split(*text, ' '))
+        if (const auto pid = parse_count(word)) out.push_back(static_cast<pid_t>(*pid));
   return out;
 }
 
