@@ -117,6 +117,8 @@ class Engine {
   [[nodiscard]] Result<> evict(const PartyKey& who);
 
  private:
+  static constexpr int64_t first_pace_us = 250'000;  // at which a driver that refused is asked again
+
   // How the last rings of an entitled waiter went, so that only unanswered time passes it over.
   struct Patience {
     int unread = 0;
