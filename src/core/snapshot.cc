@@ -126,7 +126,7 @@ OrderKey order_key(const Party& party, const Policy& policy) {
   const int64_t point_us = std::max<int64_t>(1, policy.age_s * 1'000'000);
   const int64_t most_points = max_amount / point_us;
   const int64_t points = std::clamp<int64_t>(party.priority, -most_points, most_points);
-  return OrderKey{party.arrival_us - points * point_us, party.key()};
+  return OrderKey{party.arrival_us + party.debt_us - points * point_us, party.key()};
 }
 
 }  // namespace berth

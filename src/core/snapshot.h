@@ -55,6 +55,18 @@ enum class PartyState : uint8_t {
   aside,    // a waiter that was stopped and said so: passed over until it comes back
 };
 
+// What a holder said of giving way, and what became of it. Letters of a record's "way" word.
+struct Way {
+  bool reclaimable = false;  // r: may be asked to give way
+  bool preemptible = false;  // p: and be ended for it
+  bool busy = false;         // b: not just now, work is in flight
+  bool asked = false;        // a: by hand, of its owner or root; it is asked whoever waits
+  bool yielding = false;     // y: it was asked and is about it
+  bool unheeded = false;     // u: it was asked, its time is over, and it keeps its place
+  bool idle = false;         // i: its devices have shown no activity for as long as it said
+  friend bool operator==(const Way&, const Way&) = default;
+};
+
 struct Amount {
   uint16_t resource = 0;  // index into Snapshot::resources
   int64_t amount = 0;
@@ -88,6 +100,11 @@ struct Party : PartyKey {
   int64_t seated_us = 0;  // held only
   bool nested = false;    // inside another lease: counts against that one alone
   PartyId parent;         // nested only; of the same directory
+  bool seconds = false;   // asked for from inside another lease, which lacked it; counts at the top
+  PartyId with;           // seconds only: that lease; of the same directory
+  bool out = false;       // a waiter that its own machine refuses a place for now: planned without
+  Way way;                // of a holder; of a waiter only what it will be as one
+  int64_t debt_us = 0;    // how far back in line what its user had lately puts it
   Run counters;           // of Snapshot::amounts
   GpuClaim gpu;
   Run eligible;        // of Snapshot::eligibles
@@ -97,6 +114,7 @@ struct Party : PartyKey {
 
   [[nodiscard]] const PartyKey& key() const { return *this; }
   [[nodiscard]] PartyKey parent_key() const { return of(parent, dir()); }
+  [[nodiscard]] PartyKey with_key() const { return of(with, dir()); }
 };
 
 struct Resource {

@@ -51,12 +51,51 @@ std::string encode_claim(const Claim& claim) {
 
 std::string encode_grant(const Record& record) {
   std::string out;
+  if (record.state != PartyState::held && record.out) return "!!";
   if (record.state != PartyState::held && record.veto != 0) {
     for (OrdinalMask rest = record.veto; rest != 0; rest >>= 4U) out += "0123456789abcdef"[rest & 15U];
     return "!" + std::string(out.rbegin(), out.rend());
   }
   for (const uint16_t g : record.grant) out += (out.empty() ? "" : ".") + std::to_string(g);
   return out.empty() ? "-" : out;
+}
+
+constexpr struct {
+  char letter;
+  bool Way::*flag;
+} way_letters[] = {{'r', &Way::reclaimable}, {'p', &Way::preemptible}, {'b', &Way::busy}, {'a', &Way::asked},
+                   {'y', &Way::yielding},    {'u', &Way::unheeded},    {'i', &Way::idle}};
+
+std::string encode_way(const Way& way) {
+  std::string out;
+  for (const auto& [letter, flag] : way_letters)
+    if (way.*flag) out += letter;
+  return out;
+}
+
+// The words of the last field; "" for none.
+std::string encode_more(const Record& record) {
+  std::string out;
+  const auto word = [&](const std::string& text) { out += (out.empty() ? "" : "+") + text; };
+  if (record.with) word("with=" + std::string(record.with->view()));
+  if (record.debt_us > 0) word("debt=" + std::to_string(record.debt_us));
+  if (const std::string way = encode_way(record.way); !way.empty()) word("way=" + way);
+  return out;
+}
+
+// Whether the claim stands in the name must not depend on the state, or a grant would move it; and '/'
+// cannot stand in a name. 110 bytes cover the longest other fields but a grant of many devices, and who is
+// granted many devices has listed as many. A word that may come or grow later has its room from the start.
+bool stands_in_name(const Record& record, const std::string& claim) {
+  constexpr size_t others = 135;
+  constexpr size_t with_word = 16;
+  constexpr size_t debt_word = 25;
+  constexpr size_t way_word = 4 + std::size(way_letters) + 1;
+  size_t room = max_name_bytes - others;
+  if (record.with) room -= with_word;
+  if (record.debt_us > 0) room -= debt_word;
+  if (record.way.reclaimable) room -= way_word;
+  return claim.size() <= room && claim.find('/') == std::string::npos;
 }
 
 // Takes the text up to the next `separator` off the front of `rest`; nullopt when `rest` is spent.
@@ -181,6 +220,7 @@ std::optional<OrdinalMask> decode_veto(std::string_view digits) {
 }
 
 bool decode_grant(std::string_view text, Party& party, Snapshot& snapshot) {
+  if (text == "!!") return party.state != PartyState::held;
   if (text.starts_with('!')) {
     const auto veto = decode_veto(text.substr(1));
     return veto && party.state != PartyState::held &&
@@ -202,6 +242,31 @@ bool decode_grant(std::string_view text, Party& party, Snapshot& snapshot) {
     ++party.granted.count;
   }
   return party.granted.count == static_cast<uint32_t>(party.gpu.count);
+}
+
+// False for a word that we know and cannot read.
+bool decode_more(std::string_view text, Party& party) {
+  Fields words(text, '+');
+  while (const auto word = words.next()) {
+    const size_t equals = word->find('=');
+    if (equals == std::string_view::npos) continue;
+    const std::string_view key = word->substr(0, equals);
+    const std::string_view value = word->substr(equals + 1);
+    if (key == "with") {
+      const auto id = PartyId::parse(value);
+      if (!id) return false;
+      party.seconds = true;
+      party.with = *id;
+    } else if (key == "debt") {
+      const auto debt = parse_count(value);
+      if (!debt) return false;
+      party.debt_us = *debt;
+    } else if (key == "way") {
+      for (const auto& [letter, flag] : way_letters)
+        if (value.find(letter) != std::string_view::npos) party.way.*flag = true;
+    }
+  }
+  return true;
 }
 
 std::optional<PartyState> decode_state(char letter) {
@@ -235,22 +300,19 @@ std::string record_name(const Record& record) {
   name += ',' + std::to_string(record.seated_us);
   name += ',' + encode_grant(record) + ',';
   const std::string claim = encode_claim(record.claim);
-  // Whether the claim fits must not depend on the state, or a grant would move it; and '/' cannot
-  // stand in a name. 110 bytes cover the longest other fields but a grant of many devices, and who
-  // is granted many devices has listed as many.
-  const bool inline_claim = claim.size() <= max_name_bytes - 135 && claim.find('/') == std::string::npos;
-  name += inline_claim ? claim : "@";
-  if (record.parent) {
+  name += stands_in_name(record, claim) ? claim : "@";
+  const std::string more = encode_more(record);
+  if (record.parent || !more.empty()) {
     name += ',';
-    name += record.parent->view();
+    name += record.parent ? record.parent->view() : "-";
   }
+  if (!more.empty()) name += ',' + more;
   return name;
 }
 
 std::string record_target(const Record& record) {
   const std::string claim = encode_claim(record.claim);
-  const bool inline_claim = claim.size() <= max_name_bytes - 135 && claim.find('/') == std::string::npos;
-  std::string target = inline_claim ? "" : claim;
+  std::string target = stands_in_name(record, claim) ? "" : claim;
   target += "\npid " + std::to_string(record.info.pid);
   if (record.info.pid_namespace != 0) target += "\npidns " + std::to_string(record.info.pid_namespace);
   if (!record.info.token_sha256.empty()) target += "\ntoken " + record.info.token_sha256;
@@ -291,12 +353,13 @@ Decoded decode_record(std::string_view name, std::string_view target, Snapshot& 
   }
   Party party;
   static_cast<PartyKey&>(party) = PartyKey::of(*id, f[1]);
-  if (const auto parent = fields.next(); parent && !parent->empty()) {
+  if (const auto parent = fields.next(); parent && !parent->empty() && *parent != "-") {
     const auto parent_id = PartyId::parse(*parent);
     if (!parent_id) return Decoded::garbage;
     party.nested = true;
     party.parent = *parent_id;
   }
+  if (const auto more = fields.next(); more && !decode_more(*more, party)) return Decoded::garbage;
   party.state = *state;
   party.arrival_us = *arrival;
   party.priority = static_cast<int>(*priority);
@@ -312,7 +375,9 @@ Decoded decode_record(std::string_view name, std::string_view target, Snapshot& 
     return Decoded::garbage;
   }
   snapshot.parties.push_back(party);
-  if (f[6].starts_with('!')) snapshot.set_veto(snapshot.parties.size() - 1, *decode_veto(f[6].substr(1)));
+  snapshot.parties.back().out = f[6] == "!!";
+  if (f[6].starts_with('!') && f[6] != "!!")
+    snapshot.set_veto(snapshot.parties.size() - 1, *decode_veto(f[6].substr(1)));
   return Decoded::ok;
 }
 

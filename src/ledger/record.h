@@ -5,13 +5,14 @@
 // A change of state is a rename of the name: all or nothing, and it needs no space. docs/PROTOCOL.md
 // describes the same to the byte, for those who do not read C++.
 //
-//   name    STATE VERSION , ID , DIR , ARRIVAL , PRIORITY , EXPECT , SEATED , GRANT , CLAIM [ , PARENT ]
+//   name    STATE VERSION , ID , DIR , ARRIVAL , PRIORITY , EXPECT , SEATED , GRANT , CLAIM [ , PARENT [ , MORE ] ]
 //           h1,k7q2mbxd4a,1001,1795234567123456,0,7200,1795234567200000,0.1,@
 //           STATE h held, w waiting, a stepped aside; times in microseconds since the epoch; GRANT the
 //           ordinals of the granted devices among the claim's "on" words, "-" for none; of a waiter "!" and
-//           a mask of ordinals in hexadecimal for the devices that its driver refuses it; CLAIM as
-//           below, or "@" when it stands in the target because the name would grow too long; PARENT the
-//           id of the lease that this one is inside of. A reader ignores further fields.
+//           a mask of ordinals in hexadecimal for the devices that its driver refuses it, or "!!": its machine
+//           refuses it a place; CLAIM as below, or "@" when it stands in the target because the name would grow too long; PARENT the
+//           id of the lease that this one is inside of, "-" for none. A reader ignores further fields.
+//   more    words joined by "+", unknown ones skipped: with=ID, debt=MICROSECONDS, way=LETTERS; see Party
 //   claim   words joined by "+": cpu=4  ram=1073741824  gpu=2  vram=8589934592  compute=50  on=UUID:BYTES,
 //           link=0.0.1.1 and numa=0.0.0.0: a number for each "on" word; equal ones are neighbours
 //   target  the claim, or an empty line when it stands in the name; then lines "key value":
@@ -57,7 +58,11 @@ struct Record {
   int64_t seated_us = 0;
   std::vector<uint16_t> grant;    // ordinals into claim.eligible
   OrdinalMask veto = 0;           // not held: the devices of the claim that its driver refuses it for now
+  bool out = false;               // not held: see Party
   std::optional<PartyId> parent;  // the lease that this one is inside of
+  std::optional<PartyId> with;    // the lease from inside of which it was asked for at the top
+  int64_t debt_us = 0;
+  Way way;
   Claim claim;
   PartyInfo info;
 };

@@ -111,6 +111,20 @@ TEST(RecordName, DoesNotMoveTheClaimWhenTheStateChanges) {
   }
 }
 
+TEST(RecordName, SaysMoreBehindTheParent) {
+  Record r = small_record();
+  r.claim = {{{"cpu", 1}}, {}, {}};
+  r.with = PartyId::parse("abcdefgh27");
+  r.debt_us = 60'000'000;
+  r.way.reclaimable = r.way.busy = true;
+  EXPECT_EQ(record_name(r),
+            "w1,k7q2m2xd4a,1001,1795234567123456,-3,7200,0,-,cpu=1,-,"
+            "with=abcdefgh27+debt=60000000+way=rb");
+  r = small_record();
+  r.out = true;
+  EXPECT_EQ(record_name(r), "w1,k7q2m2xd4a,1001,1795234567123456,-3,7200,0,!!,cpu=4+ram=1073741824");
+}
+
 TEST(Decode, TellsRecordsFromOtherEntries) {
   Snapshot s;
   for (const char* foreign : {"", "pool", "u1001", ".pool-abc", "h", "w1", "x1,a", "wx,a", "README.txt", "h-1,"})
@@ -123,7 +137,7 @@ TEST(Decode, TellsRecordsFromOtherEntries) {
 
 TEST(Decode, IgnoresFieldsPastThoseItKnows) {
   Snapshot s;
-  EXPECT_EQ(decode(record_name(small_record()) + ",abcdefgh27,more,still", "", s), Decoded::ok);
+  EXPECT_EQ(decode(record_name(small_record()) + ",abcdefgh27,more=1+of+tomorrow=,still", "", s), Decoded::ok);
 }
 
 TEST(Decode, RefusesWhatIsOutOfBounds) {
@@ -164,6 +178,9 @@ TEST(Decode, RefusesWhatIsOutOfBounds) {
                                  with("cpu=1", "w1,k7q2m2xd4a,1001,5,0,0,0,,"),
                                  with("gpu=1+on=A:1", "w1,k7q2m2xd4a,1001,5,0,0,0,0,"),
                                  with("gpu=1+on=A:1", "h1,k7q2m2xd4a,1001,5,0,0,5,-,"),
+                                 with("cpu=1", "h1,k7q2m2xd4a,1001,5,0,0,5,!!,"),
+                                 with("cpu=1,-,with=abc"),
+                                 with("cpu=1,-,debt=-1"),
                                  with("gpu=1+on=A:1", "h1,k7q2m2xd4a,1001,5,0,0,5,1,"),
                                  with("gpu=2+on=A:1+on=B:1", "h1,k7q2m2xd4a,1001,5,0,0,5,0.0,"),
                                  with("gpu=1+on=A:1+on=B:1", "h1,k7q2m2xd4a,1001,5,0,0,5,0.1,")}) {
@@ -219,6 +236,12 @@ Record any_record() {
   r.priority = *rc::gen::inRange(-max_priority_magnitude, max_priority_magnitude + 1);
   r.expect_s = *rc::gen::inRange<int64_t>(0, 1'000'000);
   r.seated_us = r.state == PartyState::held ? *rc::gen::inRange<int64_t>(0, max_amount) : 0;
+  if (r.state != PartyState::held) r.out = *rc::gen::arbitrary<bool>();
+  if (*rc::gen::arbitrary<bool>()) r.parent = PartyId::parse("abcdefgh27");
+  if (*rc::gen::arbitrary<bool>()) r.with = PartyId::parse("q7q7q7q7q7");
+  r.debt_us = *rc::gen::element<int64_t>(0, 1, max_amount);
+  r.way.reclaimable = *rc::gen::arbitrary<bool>();
+  if (r.way.reclaimable) r.way.yielding = r.way.idle = *rc::gen::arbitrary<bool>();
   const int counters = *rc::gen::inRange(0, static_cast<int>(max_claim_counters) + 1);
   for (int i = 0; i < counters; ++i)
     r.claim.counters.push_back({i == 0 ? "cpu" : "r" + std::to_string(i), *rc::gen::inRange<int64_t>(1, max_amount)});
@@ -253,6 +276,9 @@ RC_GTEST_PROP(Decode, ReadsWhatIsWritten, ()) {
   const Party& p = s.parties.back();
   RC_ASSERT(p.id == r.id && p.state == r.state && p.dir() == r.dir && p.arrival_us == r.arrival_us);
   RC_ASSERT(p.priority == r.priority && p.expect_s == r.expect_s && p.seated_us == r.seated_us && p.gpu == r.claim.gpu);
+  RC_ASSERT(p.out == r.out && p.debt_us == r.debt_us && p.way == r.way);
+  RC_ASSERT(p.nested == r.parent.has_value() && (!p.nested || p.parent == *r.parent));
+  RC_ASSERT(p.seconds == r.with.has_value() && (!p.seconds || p.with == *r.with));
   RC_ASSERT(p.counters.count == r.claim.counters.size() && p.eligible.count == r.claim.eligible.size());
   for (size_t i = 0; i < r.claim.counters.size(); ++i) {
     RC_ASSERT(s.resources[s.counters(p)[i].resource].name == r.claim.counters[i].name);

@@ -30,7 +30,7 @@ class Walk {
       const Party& party = snapshot.parties[i];
       // Who stepped aside may come back: then nobody has to learn that time counts.
       result_.timed |= snapshot.now_us > 0 && party.expect_s > 0;
-      if (party.state == PartyState::aside) continue;
+      if (party.state == PartyState::aside || (party.out && party.state == PartyState::waiting)) continue;
       (party.state == PartyState::held ? holders_ : line_).push_back({0, static_cast<int>(i)});
     }
     line_up(line_);
