@@ -27,7 +27,6 @@ namespace berth {
 namespace {
 
 constexpr int lowest_life_fd = 200;  // out of the way of `exec 3</dev/null` and its like
-constexpr size_t most_leases_around = 16;
 
 Result<> check_own_share(const Claim& claim) {
   for (const NamedAmount& c : claim.counters) {
@@ -218,91 +217,17 @@ std::optional<int> Place::prepare() {
   if (!signals) return fail(signals.error());
   signals_.emplace(std::move(*signals));
   if (options_.timeout_ms) deadline_us_ = monotonic_us() + *options_.timeout_ms * 1000;
-  find_leases_around();
+  around_ = leases_around(*pool_);
   return std::nullopt;
 }
 
-// BERTH_LEASE is a list of "ID.SECRET", innermost first. What does not prove true - a stale one of a
-// tmux server, an id copied from status, another uid's - is as if it were not there.
-void Place::find_leases_around() {
-  const char* env = std::getenv("BERTH_LEASE");
-  if (env == nullptr || *env == '\0') return;
-  auto snapshot = pool_->read();
-  if (!snapshot) return;
-  LocalLedger ledger(*pool_);
-  std::vector<std::string> words = berth::split(env, ':');
-  if (words.size() > most_leases_around) words.resize(most_leases_around);
-  for (const std::string& word : words) {
-    const size_t dot = word.find('.');
-    const auto id = PartyId::parse(word.substr(0, dot));
-    const int index = id && dot != std::string::npos ? snapshot->find(*id) : -1;
-    if (index < 0) continue;
-    const Party& party = snapshot->parties[static_cast<size_t>(index)];
-    const std::string name(pool_->entry_name(party));
-    std::array<char, max_target_bytes + 1> target{};
-    struct stat st {};
-    const ssize_t length = ::readlinkat(pool_->fd(), name.c_str(), target.data(), target.size());
-    if (length <= 0 || ::fstatat(pool_->fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
-    const PartyInfo info = decode_info({target.data(), static_cast<size_t>(length)});
-    const bool proved = !info.token_sha256.empty() && info.token_sha256 == sha256_hex(word.substr(dot + 1));
-    if (!proved || st.st_uid != ::geteuid() || party.state != PartyState::held) continue;
-    if (ledger.life(party) == Life::dead) continue;
-    Around around{*id, {}, {}};
-    for (const Amount& a : snapshot->counters(party))
-      around.claim.counters.push_back({snapshot->resources[a.resource].name, a.amount});
-    for (const uint16_t granted : snapshot->granted(party))
-      for (const Eligible& e : snapshot->eligible(party))
-        if (e.device == granted)
-          around.devices.push_back({snapshot->devices[granted], party.gpu.whole ? e.vram_bytes : party.gpu.vram_bytes});
-    around_.push_back(std::move(around));
-    inherited_tokens_ += (inherited_tokens_.empty() ? "" : ":") + word;
-  }
+std::vector<ClaimPart> Place::parts() const {
+  Claim whole = options_.claim;
+  whole.eligible = eligible_;
+  return split_claim(whole, around_.leases);
 }
 
-// Each thing that is asked for goes to the innermost lease that has enough of it, or to the pool.
-// The pool's part comes first: whoever holds a turn inside a lease must not sleep on it at the top.
-std::vector<Place::Part> Place::split() const {
-  std::vector<Part> parts;
-  const auto part_of = [&](const Around* around) -> Part& {
-    for (Part& p : parts)
-      if (around == nullptr ? !p.parent : p.parent == around->id) return p;
-    Part fresh;
-    fresh.claim.gpu = GpuClaim{};
-    if (around != nullptr) fresh.parent = around->id;
-    return *parts.insert(around == nullptr ? parts.begin() : parts.end(), std::move(fresh));
-  };
-  for (const NamedAmount& c : options_.claim.counters) {
-    const Around* server = nullptr;
-    for (const Around& around : around_) {
-      const auto has = [&](const NamedAmount& a) { return a.name == c.name && a.amount >= c.amount; };
-      if (!std::any_of(around.claim.counters.begin(), around.claim.counters.end(), has)) continue;
-      server = &around;
-      break;
-    }
-    part_of(server).claim.counters.push_back(c);
-  }
-  const GpuClaim& gpu = options_.claim.gpu;
-  if (gpu.count == 0) return parts;
-  for (const Around& around : around_) {
-    std::vector<DeviceRef> fit;
-    for (const DeviceRef& d : around.devices) {
-      const auto allowed = [&](const DeviceRef& e) { return e.uuid == d.uuid; };
-      if (std::any_of(eligible_.begin(), eligible_.end(), allowed) && (gpu.whole || gpu.vram_bytes <= d.vram_bytes))
-        fit.push_back(d);
-    }
-    if (fit.size() < static_cast<size_t>(gpu.count)) continue;
-    Part& part = part_of(&around);
-    part.claim.gpu = gpu;
-    part.claim.eligible = fit;
-    return parts;
-  }
-  Part& part = part_of(nullptr);
-  part.claim.gpu = gpu;
-  part.claim.eligible = eligible_;
-  return parts;
-}
-
-Request Place::request_for(const Part& part, const PartyInfo& info) const {
+Request Place::request_for(const ClaimPart& part, const PartyInfo& info) const {
   Request request;
   request.claim = part.claim;
   request.parent = part.parent;
@@ -321,13 +246,13 @@ int Place::refuse_busy(const Record& record, const std::string& reason) {
   return exit_status::busy;
 }
 
-std::unique_ptr<DriverAdmission> Place::admission_for(const Part& part) {
+std::unique_ptr<DriverAdmission> Place::admission_for(const ClaimPart& part) {
   if (part.claim.gpu.count == 0 || part.parent || picture_.devices.front().simulated) return nullptr;
   const DriverRules rules{options_.min_free_bytes, options_.max_util_pct};
   return std::make_unique<DriverAdmission>(picture_, rules, [this] { return lease_roots(*pool_); });
 }
 
-std::optional<int> Place::take_part(const Part& part, const PartyInfo& info, bool& gave_up) {
+std::optional<int> Place::take_part(const ClaimPart& part, const PartyInfo& info, bool& gave_up) {
   auto seat = std::make_unique<Seat>(*pool_, signals_->fd());
   WaitRule rule;
   rule.no_wait = options_.no_wait;
@@ -381,7 +306,7 @@ std::optional<int> Place::take_part(const Part& part, const PartyInfo& info, boo
 
 std::optional<int> Place::take(const PartyInfo& info, bool& gave_up) {
   gave_up = false;
-  for (const Part& part : split()) {
+  for (const ClaimPart& part : parts()) {
     const auto failed = take_part(part, info, gave_up);
     if (!failed) continue;
     release_all();
@@ -392,7 +317,7 @@ std::optional<int> Place::take(const PartyInfo& info, bool& gave_up) {
 
 std::optional<int> Place::adopt(const PartyInfo& info, std::vector<DeviceRef> devices) {
   auto seat = std::make_unique<Seat>(*pool_, signals_->fd());
-  Part part{options_.claim, std::nullopt};
+  ClaimPart part{options_.claim, std::nullopt};
   part.claim.eligible = std::move(devices);
   auto adopted = seat->engine.adopt(request_for(part, info));
   if (!adopted) return fail(adopted.error());
@@ -461,7 +386,7 @@ std::vector<Job> Place::jobs() {
 
 int Place::tell_preview(const PartyInfo& info) {
   std::string on;
-  for (const Part& part : split()) {
+  for (const ClaimPart& part : parts()) {
     Seat seat(*pool_, -1);
     const auto admission = admission_for(part);
     if (admission) seat.engine.heed(*admission);
@@ -510,7 +435,7 @@ LeaseEnvironment Place::environment() const {
         if (d.uuid == granted.uuid) out.devices.push_back(d);
   }
   std::sort(out.devices.begin(), out.devices.end(), [](const Device& a, const Device& b) { return a.index < b.index; });
-  if (!inherited_tokens_.empty()) out.tokens += ":" + inherited_tokens_;
+  if (!around_.tokens.empty()) out.tokens += ":" + around_.tokens;
   // CUDA may still count a card that its driver cannot name.
   out.visible_by_uuid = options_.visible_by_uuid || !missing_card(picture_).empty();
   if (options_.cap_env) {

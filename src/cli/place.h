@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/own_fd.h"
+#include "cli/leases_around.h"
 #include "cli/options.h"
 #include "engine/driver_admission.h"
 #include "engine/engine.h"
@@ -72,27 +73,14 @@ class Place {
   [[nodiscard]] std::vector<Job>& past() { return past_; }
 
  private:
-  // A part of the claim and the lease that serves it; none: the pool.
-  struct Part {
-    Claim claim;
-    std::optional<PartyId> parent;
-  };
-  // A lease around us: proved by its token.
-  struct Around {
-    PartyId id;
-    Claim claim;
-    std::vector<DeviceRef> devices;  // granted, with what it may use of each
-  };
-
   Result<> find_devices();
   Result<LocalPool> open_for_a_look();
-  void find_leases_around();
-  [[nodiscard]] std::vector<Part> split() const;
+  [[nodiscard]] std::vector<ClaimPart> parts() const;
   // The drivers' word on a part of the claim; null where only the book counts: no GPU, simulated ones,
   // or what is served out of a lease that has them already.
-  std::unique_ptr<DriverAdmission> admission_for(const Part& part);
-  std::optional<int> take_part(const Part& part, const PartyInfo& info, bool& gave_up);
-  [[nodiscard]] Request request_for(const Part& part, const PartyInfo& info) const;
+  std::unique_ptr<DriverAdmission> admission_for(const ClaimPart& part);
+  std::optional<int> take_part(const ClaimPart& part, const PartyInfo& info, bool& gave_up);
+  [[nodiscard]] Request request_for(const ClaimPart& part, const PartyInfo& info) const;
   int refuse_busy(const Record& record, const std::string& reason);
   [[nodiscard]] Job job_of(const Seat& seat) const;
   void note_past(const Seat& seat, int64_t came_us, How how, int status, int signal = 0);
@@ -104,8 +92,7 @@ class Place {
   std::string trial_path_;  // of a pool of our own, for a --dry-run before there is one; removed at the end
   std::optional<LocalPool> pool_;
   std::optional<Signals> signals_;
-  std::vector<Around> around_;    // innermost first
-  std::string inherited_tokens_;  // those of BERTH_LEASE that proved true
+  LeasesAround around_;
   int64_t deadline_us_ = -1;
   std::vector<std::unique_ptr<Seat>> seats_;
   std::vector<Job> past_;
