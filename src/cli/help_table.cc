@@ -46,7 +46,7 @@ constexpr OptionHelp run_wait_options[] = {
 };
 
 constexpr OptionHelp run_hold_options[] = {
-    {"--limit DUR, --grace DUR", "TERM after DUR, KILL after the grace (30s) more", ""},
+    {"--limit DUR, --grace DUR", "TERM after DUR, KILL after the grace (30s) more", "To CMD and all that it started."},
     {"--until tree|command", "what ends the place: all that CMD started, or CMD",
      "tree is the default: berth exits with CMD and says who stays, and the place stays taken until the last of them "
      "is gone."},
@@ -57,7 +57,7 @@ constexpr OptionHelp run_hold_options[] = {
      "libraries follow, not a fence; an old PyTorch refuses to start with it."},
     {"--over-use warn|term", "",
      "What becomes of CMD when it uses more of a GPU's memory than it claimed: a word on stderr (the default), or "
-     "SIGTERM besides."},
+     "its end besides, as by --limit."},
     {"--threads N", "", "Sets OMP_NUM_THREADS and the like for CMD; --cpu N implies it."},
     {"--nice N, --idle-io", "", "Politeness towards others."},
     {"--visible index|uuid", "",

@@ -16,6 +16,7 @@
 #include "engine/lease_roots.h"
 #include "engine/usage_watch.h"
 #include "history/learned.h"
+#include "run/process_tree.h"
 
 namespace berth {
 
@@ -46,6 +47,23 @@ Command command_of(const Place& place, const LeaseEnvironment& lease) {
   return command;
 }
 
+std::string show_milliseconds(int64_t ms) {
+  return ms % 1000 == 0 ? show_duration(ms / 1000) : std::to_string(ms) + " ms";
+}
+
+// What berth says of an end that it makes.
+Notices notices_for(const RunOptions& options) {
+  Notices out;
+  out.ending = [&options](int signal, Finished::By by) {
+    if (signal == SIGKILL)
+      say("it still runs " + show_milliseconds(options.grace_ms) +
+          " after it was told to end (--grace), so it is killed");
+    else if (by == Finished::By::limit)
+      say("it has run for " + show_milliseconds(*options.limit_ms) + " (--limit), so it is ended");
+  };
+  return out;
+}
+
 // A signal that came after the last look at the line and before there is a command to pass it to.
 void heed_early_signals(Place& place) {
   const int fatal = place.signals().next_fatal(Signals::stop_here);
@@ -65,7 +83,7 @@ int run_unseated(Place& place) {
   const Command command = command_of(place, none);
   heed_early_signals(place);
   const auto finished = options.replace_self ? Result<Finished>(replace_self(command, place.signals()))
-                                             : supervise(command, place.signals(), {}, {});
+                                             : supervise(command, place.signals(), {}, notices_for(options));
   const int status = report(finished, options.command.front());
   for (Job& job : place.past()) job.status = status;
   record_past(place);
@@ -139,6 +157,7 @@ class UsageCompanion : public Companion {
     watch_.act();
     return over_ && ends_command_;
   }
+  [[nodiscard]] bool owns(pid_t pid) const override { return watch_.owns(pid); }
   [[nodiscard]] std::optional<int64_t> peak_bytes() const { return watch_.peak_bytes(); }
 
  private:
@@ -189,9 +208,11 @@ int run_in_place(Place& place) {
     companions.push_back(std::move(watch));
   }
   for (const auto& companion : companions) beside.push_back(companion.get());
-  const auto finished = supervise(command, place.signals(), beside, [&](pid_t pid) {
+  Notices notices = notices_for(options);
+  notices.started = [&](pid_t pid) {
     for (const auto& seat : place.seats()) seat->ledger.note_processes({pid});
-  });
+  };
+  const auto finished = supervise(command, place.signals(), beside, notices);
   LeaseEnd end;
   if (usage != nullptr) end.peak_bytes = usage->peak_bytes();
   companions.clear();  // none of them is to be taken for something that the command left running

@@ -51,6 +51,8 @@ class ProbeRun {
   // Readable when there is something to take in.
   [[nodiscard]] int fd() const { return answer_.get(); }
   [[nodiscard]] int64_t begun_us() const { return begun_us_; }
+  // Whether this is the child that asks.
+  [[nodiscard]] bool is(pid_t pid) const { return child_.pid() == pid; }
   // Takes in what has come, without blocking. True: that was all, and finish() has it.
   [[nodiscard]] bool take_in();
   // Requires take_in(). Errors: `probe`, where the child ended without an answer.

@@ -43,6 +43,8 @@ class UsageWatch {
   [[nodiscard]] int64_t due_us() const;
   // Does what is due. Never blocks.
   void act();
+  // Whether this process asks the drivers for us, or did and is given up.
+  [[nodiscard]] bool owns(pid_t pid) const { return (run_ && run_->is(pid)) || is_given_up_probe(pid); }
 
   // The most that all our leases together were seen to use of one device; nullopt: never seen.
   [[nodiscard]] std::optional<int64_t> peak_bytes() const;

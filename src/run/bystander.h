@@ -31,6 +31,7 @@ class Bystander {
   // Whether it got this signal as well. Ask for every signal, once, after it was read: what is not asked
   // for is remembered. Answers no where it is not known.
   [[nodiscard]] bool heard(const signalfd_siginfo& info);
+  [[nodiscard]] bool is(pid_t pid) const { return child_.pid() == pid; }
 
  private:
   struct Heard {

@@ -17,6 +17,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "run/bystander.h"
+#include "run/end_tree.h"
 
 namespace berth {
 
@@ -76,35 +77,6 @@ int milliseconds_until(int64_t due_us) {
   return static_cast<int>(std::clamp<int64_t>((due_us - monotonic_us() + 999) / 1000, 0, 1 << 30));
 }
 
-// When the command has had its time: TERM once, and KILL when the grace is over.
-class TimeLimit {
- public:
-  explicit TimeLimit(const Command& command) : grace_us_(command.grace_ms * 1000) {
-    if (command.limit_ms) due_us_ = monotonic_us() + *command.limit_ms * 1000;
-  }
-  // Milliseconds for poll().
-  [[nodiscard]] int left_ms() const { return milliseconds_until(due_us_); }
-  void end_now() {
-    if (signal_ != SIGTERM) return;
-    due_us_ = monotonic_us();
-    by_ = Finished::By::companion;
-  }
-  void enforce(pid_t pid) {
-    if (due_us_ < 0 || monotonic_us() < due_us_) return;
-    if (by_ == Finished::By::itself) by_ = Finished::By::limit;
-    ::kill(pid, std::exchange(signal_, SIGKILL));
-    ::kill(pid, SIGCONT);  // a stopped command hears neither
-    due_us_ = monotonic_us() + grace_us_;
-  }
-  [[nodiscard]] Finished::By by() const { return by_; }
-
- private:
-  int64_t due_us_ = -1;
-  int64_t grace_us_;
-  int signal_ = SIGTERM;
-  Finished::By by_ = Finished::By::itself;
-};
-
 // Whether a shell in a terminal waits for us just now.
 bool in_foreground() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
@@ -147,6 +119,7 @@ class Relay {
   void get_ready() {
     if (!bystander_ && monotonic_us() >= due_us_) bystander_.emplace(Signals::for_the_command());
   }
+  [[nodiscard]] bool owns(pid_t pid) const { return bystander_ && bystander_->is(pid); }
   void pass_on(const signalfd_siginfo& info) {
     const bool to_the_group = bystander_ && bystander_->heard(info) && ::getpgid(pid_) == ::getpgrp();
     if (!to_the_group && !came_from_terminal(info)) ::kill(pid_, static_cast<int>(info.ssi_signo));
@@ -169,33 +142,6 @@ void reap_orphans(pid_t command) {
     if (retry_eintr(peek) != 0 || info.si_pid == 0 || info.si_pid == command) return;
     const auto take = [&] { return ::waitid(P_PID, static_cast<id_t>(info.si_pid), &info, WEXITED | WNOHANG); };
     if (retry_eintr(take) != 0) return;
-  }
-}
-
-// The children of a process, dead or alive. The kernel keeps them by the thread that made them.
-std::vector<pid_t> children_of(pid_t parent) {
-  std::vector<pid_t> out;
-  const std::string dir = "/proc/" + std::to_string(parent) + "/task";
-  const auto threads = list_names(dir);
-  for (const std::string& thread : threads ? *threads : std::vector<std::string>{})
-    if (const auto text = read_text(dir + "/" + thread + "/children"))
-      for (const std::string& word : split(*text, ' '))
-        if (const auto pid = parse_count(word)) out.push_back(static_cast<pid_t>(*pid));
-  return out;
-}
-
-// Adds the living children of `parent` and of theirs.
-void add_descendants(pid_t parent, const std::function<bool(pid_t)>& is_ours, std::vector<pid_t>& out) {
-  constexpr size_t most = 256;
-  const bool own = parent == ::getpid();
-  for (const pid_t child : children_of(parent)) {
-    if (out.size() >= most) return;
-    siginfo_t info{};
-    const auto peek = [&] { return ::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT); };
-    if (own && retry_eintr(peek) == 0 && info.si_pid == child) continue;  // dead
-    if (own && is_ours(child)) continue;
-    out.push_back(child);
-    add_descendants(child, is_ours, out);
   }
 }
 
@@ -276,62 +222,125 @@ Finished replace_self(const Command& command, const Signals& signals) {
   return Finished{status_of_exec_failure(failed), failed, 0, Finished::By::itself, false};
 }
 
-std::vector<pid_t> left_running(const std::function<bool(pid_t)>& is_ours) {
-  std::vector<pid_t> out;
-  if (own_pid_namespace() == 0) return out;  // in such a /proc our pid is another's
-  add_descendants(::getpid(), is_ours, out);
-  return out;
-}
+namespace {
 
-Result<Finished> supervise(const Command& command, const Signals& signals, const std::vector<Companion*>& companions,
-                           const std::function<void(pid_t)>& on_start) {
-  // Who daemonises, or outlives the command, is ours to see when that ends.
-  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-  volatile int exec_failed = 0;
-  const pid_t pid = start(command, signals, exec_failed);
-  if (pid < 0) return sys_error(errno, "cannot start a process");
-  Finished finished;
-  if (exec_failed != 0) {
-    int ignored = 0;
-    (void)retry_eintr([&] { return ::waitpid(pid, &ignored, 0); });
-    finished.exec_errno = exec_failed;
-    finished.status = status_of_exec_failure(exec_failed);
-    return finished;
+// A command that runs, and what goes on beside it.
+class Supervision {
+ public:
+  Supervision(pid_t pid, const Command& command, const Signals& signals, const std::vector<Companion*>& companions,
+              const Notices& notices)
+      : pid_(pid),
+        signals_(signals),
+        companions_(companions),
+        relay_(pid),
+        end_(
+            pid, command.grace_ms * 1000, [this](pid_t p) { return is_ours(p); },
+            [this, &notices](int signal) {
+              if (notices.ending) notices.ending(signal, by_);
+            }) {
+    if (command.limit_ms) limit_us_ = monotonic_us() + *command.limit_ms * 1000;
   }
-  if (on_start) on_start(pid);
-  Relay relay(pid);
-  TimeLimit limit(command);
-  int terminal_signal = 0;  // the last one
-  for (;;) {
-    std::vector<pollfd> fds{{signals.fd(), POLLIN, 0}};
-    int wait_ms = sooner(limit.left_ms(), relay.left_ms());
-    for (const Companion* companion : companions) {
+
+  Result<Finished> run() {
+    for (;;) {
+      if (ended_ && (!end_.begun() || end_.done())) return finished_;
+      if (auto done = sleep(); !done) return done.error();
+      relay_.get_ready();
+      if (limit_us_ >= 0 && monotonic_us() >= limit_us_) end(Finished::By::limit);
+      end_.act();
+      if (auto heard = hear_signals(); !heard) return heard.error();
+    }
+  }
+
+ private:
+  [[nodiscard]] bool is_ours(pid_t pid) const {
+    return relay_.owns(pid) || std::any_of(companions_.begin(), companions_.end(),
+                                           [&](const Companion* companion) { return companion->owns(pid); });
+  }
+
+  void end(Finished::By by) {
+    if (ended_ || end_.begun()) return;
+    by_ = by;
+    end_.begin();
+  }
+
+  Result<> sleep() {
+    std::vector<pollfd> fds{{signals_.fd(), POLLIN, 0}};
+    int wait_ms = sooner(milliseconds_until(end_.due_us()), relay_.left_ms());
+    if (!end_.begun()) wait_ms = sooner(wait_ms, milliseconds_until(limit_us_));
+    for (const Companion* companion : companions_) {
       fds.push_back({companion->fd(), POLLIN, 0});  // poll() skips a negative descriptor
       wait_ms = sooner(wait_ms, milliseconds_until(companion->due_us()));
     }
     if (retry_eintr([&] { return ::poll(fds.data(), fds.size(), wait_ms); }) < 0)
       return sys_error(errno, "cannot wait for the command");
-    relay.get_ready();
-    for (size_t i = 0; i < companions.size(); ++i) {
-      const bool due = milliseconds_until(companions[i]->due_us()) == 0;
-      if ((due || fds[i + 1].revents != 0) && companions[i]->act()) limit.end_now();
+    for (size_t i = 0; i < companions_.size(); ++i) {
+      const bool due = milliseconds_until(companions_[i]->due_us()) == 0;
+      if ((due || fds[i + 1].revents != 0) && companions_[i]->act()) end(Finished::By::companion);
     }
-    limit.enforce(pid);
+    return success();
+  }
+
+  Result<> hear_signals() {
     signalfd_siginfo info{};
-    while (signals.next(info)) {
+    while (signals_.next(info)) {
       if (info.ssi_signo == SIGCHLD) {
-        const Child child = reap_child(pid, finished);
-        if (child == Child::unknown) return sys_error(errno, "cannot tell how the command fares");
-        finished.by = limit.by();
-        finished.by_terminal = finished.signal != 0 && finished.signal == terminal_signal;
-        if (child == Child::ended) return finished;
-        reap_orphans(pid);
+        if (!ended_) {
+          const Child child = reap_child(pid_, finished_);
+          if (child == Child::unknown) return sys_error(errno, "cannot tell how the command fares");
+          if (child == Child::ended) command_ended();
+          if (child == Child::ended && !end_.begun()) return success();
+        }
+        reap_orphans(ended_ ? -1 : pid_);
+        end_.act();
+      } else if (ended_) {
+        end_.pass_on(static_cast<int>(info.ssi_signo));
       } else {
-        if (came_from_terminal(info)) terminal_signal = static_cast<int>(info.ssi_signo);
-        relay.pass_on(info);
+        if (came_from_terminal(info)) terminal_signal_ = static_cast<int>(info.ssi_signo);
+        relay_.pass_on(info);
       }
     }
+    return success();
   }
+
+  void command_ended() {
+    ended_ = true;
+    finished_.by = by_;
+    finished_.by_terminal = finished_.signal != 0 && finished_.signal == terminal_signal_;
+    end_.command_is_gone();
+  }
+
+  pid_t pid_;
+  const Signals& signals_;
+  const std::vector<Companion*>& companions_;
+  Relay relay_;
+  Finished::By by_ = Finished::By::itself;
+  TreeEnd end_;
+  int64_t limit_us_ = -1;
+  int terminal_signal_ = 0;  // the last one
+  bool ended_ = false;       // the command has been taken in, and we stay for those it left
+  Finished finished_;
+};
+
+}  // namespace
+
+Result<Finished> supervise(const Command& command, const Signals& signals, const std::vector<Companion*>& companions,
+                           const Notices& notices) {
+  // Who daemonises, or outlives the command, is ours to see when that ends.
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  volatile int exec_failed = 0;
+  const pid_t pid = start(command, signals, exec_failed);
+  if (pid < 0) return sys_error(errno, "cannot start a process");
+  if (exec_failed != 0) {
+    int ignored = 0;
+    (void)retry_eintr([&] { return ::waitpid(pid, &ignored, 0); });
+    Finished finished;
+    finished.exec_errno = exec_failed;
+    finished.status = status_of_exec_failure(exec_failed);
+    return finished;
+  }
+  if (notices.started) notices.started(pid);
+  return Supervision(pid, command, signals, companions, notices).run();
 }
 
 }  // namespace berth

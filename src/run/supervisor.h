@@ -54,7 +54,7 @@ struct Command {
   std::vector<int> life_fds;             // inherited by the child under these very numbers
   std::optional<int> nice;               // added to ours
   bool idle_io = false;                  // only what nobody else wants of the disks
-  std::optional<int64_t> limit_ms;       // then TERM, and KILL after the grace
+  std::optional<int64_t> limit_ms;       // then its whole tree is ended: TERM, and KILL after the grace
   int64_t grace_ms = 30'000;
   rlimit descriptor_limit{};  // as it was when we came
 };
@@ -67,8 +67,13 @@ class Companion {
   [[nodiscard]] virtual int fd() const = 0;
   // ... and when this time has come on monotonic_us()'s clock (negative: never).
   [[nodiscard]] virtual int64_t due_us() const = 0;
-  // Never blocks. True: the command is to be ended, as by its time limit.
+  // Never blocks. True: the command and its tree are to be ended, as by its time limit.
   [[nodiscard]] virtual bool act() = 0;
+  // Whether this child of ours is its own, and none of the command's tree.
+  [[nodiscard]] virtual bool owns(pid_t pid) const {
+    (void)pid;
+    return false;
+  }
 };
 
 struct Finished {
@@ -85,14 +90,17 @@ struct Finished {
 // Becomes the command: no wrapper stays. Returns only where that fails.
 [[nodiscard]] Finished replace_self(const Command& command, const Signals& signals);
 
-// Starts the command and stays with it until it ends. `on_start` is told its pid. What the command
-// leaves running becomes this process's child: see left_running(). Errors: the process could not be made.
-[[nodiscard]] Result<Finished> supervise(const Command& command, const Signals& signals,
-                                         const std::vector<Companion*>& companions,
-                                         const std::function<void(pid_t)>& on_start);
+// What somebody may want to hear while the command runs.
+struct Notices {
+  std::function<void(pid_t)> started;
+  // The command and its tree are sent TERM, or KILL when the grace is over.
+  std::function<void(int signal, Finished::By)> ending;
+};
 
-// The living processes of the tree below this one, but for those of ours that `is_ours` knows. Empty also
-// where the kernel does not say (CONFIG_PROC_CHILDREN).
-[[nodiscard]] std::vector<pid_t> left_running(const std::function<bool(pid_t)>& is_ours);
+// Starts the command and stays with it until it ends; where it is ended, until its tree is gone or cannot be
+// killed. What the command leaves running becomes this process's child: see left_running(). Errors: the process
+// could not be made.
+[[nodiscard]] Result<Finished> supervise(const Command& command, const Signals& signals,
+                                         const std::vector<Companion*>& companions, const Notices& notices);
 
 }  // namespace berth

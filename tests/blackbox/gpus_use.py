@@ -34,7 +34,8 @@ def test_who_keeps_to_its_claim_hears_nothing():
     with Gpus(Card("GPU-a")) as gpus, Pool(env=gpus.env) as pool:
         script = HOLD + "hold GPU-a 8G; exec sleep 600"
         job = pool.spawn(*EIGHT, "--limit", "3s", "--over-use", "term", "--", "sh", "-c", script)
-        check(wait_exit(job, 20) == 128 + 15 and pool.err(job) == "", pool.err(job))
+        check(wait_exit(job, 20) == 128 + 15, job)
+        check(pool.err(job) == "berth: it has run for 3 s (--limit), so it is ended\n", pool.err(job))
 
 
 def test_words_that_are_wrong():

@@ -81,6 +81,34 @@ def test_limit_ends_a_stopped_command():
         check(wait_exit(job) == 128 + signal.SIGTERM, f"exit {job.returncode}")
 
 
+def test_a_limit_ends_the_whole_tree_and_says_so():
+    with Pool(slot=1) as pool:
+        # A shell ends of TERM at once; what it waits for, and what left its session, is told as well.
+        script = "setsid sh -c 'echo $$ >>pids; exec sleep 100' & sh -c 'echo $$ >>pids; exec sleep 100'; :"
+        done = pool.run(*SLOT, "--limit", "1s", "--", "sh", "-c", script, cwd=pool.tmp)
+        check(done.returncode == 128 + signal.SIGTERM, done)
+        check(done.stderr == "berth: it has run for 1 s (--limit), so it is ended\n", done.stderr)
+        pids = open(os.path.join(pool.tmp, "pids")).read().split()
+        check(len(pids) == 2 and not any(os.path.exists("/proc/" + pid) for pid in pids), pids)
+        check(not pool.leases(), "still held")
+
+
+def test_who_outlives_the_command_has_the_rest_of_the_grace():
+    with Pool(slot=1) as pool:
+        # The one that hears TERM ends in its own time, the one that does not is killed.
+        script = ("sh -c 'trap \"sleep 0.2; echo saved; exit\" TERM; while :; do sleep 0.01; done' & "
+                  "sh -c 'trap : TERM; echo $$ >deaf; while :; do sleep 0.01; done' & wait")
+        begun = time.monotonic()
+        done = pool.run(*SLOT, "--limit", "500ms", "--grace", "1s", "--", "sh", "-c", script, cwd=pool.tmp)
+        took = time.monotonic() - begun
+        check(done.returncode == 128 + signal.SIGTERM and done.stdout == "saved\n" and 1.5 <= took < 6, f"{took}: {done}")
+        said = [line for line in done.stderr.splitlines() if line.startswith("berth: ")]  # a shell speaks as well
+        check(said == ["berth: it has run for 500 ms (--limit), so it is ended",
+              "berth: it still runs 1 s after it was told to end (--grace), so it is killed"], done.stderr)
+        check(not os.path.exists("/proc/" + open(os.path.join(pool.tmp, "deaf")).read().strip()), "the deaf one runs")
+        check(not pool.leases(), "still held")
+
+
 def test_a_limit_is_of_the_run_not_of_the_wait():
     with Pool(slot=1) as pool:
         holder = hold(pool, "-r", "slot=1")

@@ -1,4 +1,4 @@
-#include "run/supervisor.h"
+#include "run/process_tree.h"
 
 #include <gtest/gtest.h>
 #include <pthread.h>
