@@ -19,7 +19,8 @@ constexpr OptionHelp claim_options[] = {
 
 constexpr OptionHelp wait_options[] = {
     {"--no-wait", "exit 75 if it is not free now",
-     "On stderr there is one JSON line then: {\"error\":\"busy\",\"holders\":[...],\"eta_s\":null}"},
+     "On stderr there is one JSON line then: {\"error\":\"busy\",\"holders\":[...],\"eta_s\":N}, null where nobody "
+     "knows."},
     {"--timeout DUR", "exit 124 if its turn has not come after DUR", ""},
     {"-p, --priority N", "more is sooner; default 0",
      "Values above the pool's policy.max_priority (10) are lowered to it, root's are not. One point outweighs "
@@ -42,7 +43,8 @@ constexpr OptionHelp run_wait_options[] = {
     wait_options[3],
     wait_options[4],
     {"--dry-run", "say whether it would start now: exit 0, 75 or 3",
-     "Where, or why not. It does not run and does not stand in line."},
+     "Where, or who has what it is short of, how long it should take and how many are ahead. It does not run and does "
+     "not stand in line; CMD may be left away."},
 };
 
 constexpr OptionHelp run_hold_options[] = {

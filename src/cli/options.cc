@@ -342,7 +342,7 @@ std::vector<std::string> place_option_words(PlaceVerb verb) {
 
 Result<RunOptions> parse_run(const std::vector<std::string>& words) {
   auto out = parse_place(words, PlaceVerb::run);
-  if (out.ok() && out->command.empty() && !out->help) return usage("there is no command to run");
+  if (out.ok() && out->command.empty() && !out->help && !out->dry_run) return usage("there is no command to run");
   return out;
 }
 

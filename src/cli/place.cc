@@ -19,6 +19,8 @@
 #include "cli/pool_access.h"
 #include "cli/say.h"
 #include "cli/status_json.h"
+#include "cli/waiting_look.h"
+#include "cli/waiting_talk.h"
 #include "device/probe_run.h"
 #include "engine/lease_roots.h"
 
@@ -68,12 +70,14 @@ int refuse_impossible(const Acquired& acquired) {
 // What a signal means to a job that still stands in line.
 class WaitingManners {
  public:
-  WaitingManners(const Signals& signals, Engine& engine) : signals_(signals), engine_(engine) {}
+  WaitingManners(const Signals& signals, Engine& engine, WaitingTalk& talk)
+      : signals_(signals), engine_(engine), talk_(talk) {}
 
   // True: go on waiting.
   bool operator()() {
     const int fatal = signals_.next_fatal([&] {
       (void)engine_.step_aside();
+      talk_.clear();
       Signals::stop_here();
       engine_.step_back();
     });
@@ -87,6 +91,7 @@ class WaitingManners {
  private:
   const Signals& signals_;
   Engine& engine_;
+  WaitingTalk& talk_;
   int ended_by_ = SIGTERM;
 };
 
@@ -96,26 +101,6 @@ bool mps_runs() {
   const std::string dir = named == nullptr || *named == '\0' ? "/tmp/nvidia-mps" : named;
   return ::access((dir + "/control").c_str(), F_OK) == 0;
 }
-
-// What is said on stderr while we wait: once what for, and whenever the driver has another objection.
-class WaitingTalk {
- public:
-  explicit WaitingTalk(const Claim& claim) : claim_(claim) {}
-
-  void operator()(const Waiting& waiting) {
-    if (waiting.asks_driver) return;  // a moment, and no wait
-    if (std::exchange(told_, true) && (waiting.refusal.empty() || waiting.refusal == refusal_)) return;
-    refusal_ = waiting.refusal;
-    say("waiting for " + describe(claim_) +
-        (waiting.ahead > 0 ? " (" + std::to_string(waiting.ahead) + " ahead)" : "") +
-        (refusal_.empty() ? "" : ": " + refusal_));
-  }
-
- private:
-  const Claim& claim_;
-  bool told_ = false;
-  std::string refusal_;
-};
 
 // The driver's words, where it says of every one of them that it cannot be used; else "".
 std::string trouble_of_all(const std::vector<DeviceRef>& eligible, const std::vector<Device>& devices) {
@@ -148,7 +133,7 @@ std::string new_secret() {
 }  // namespace
 
 Seat::Seat(LocalPool& pool, int cancel_fd) : ledger(pool, cancel_fd), engine(ledger, machine_figures) {
-  ledger.on_slow_lock([](const std::string& sentence) { say(sentence); });
+  ledger.on_slow_lock(say);
 }
 
 std::vector<std::string> own_environment() {
@@ -241,7 +226,9 @@ Request Place::request_for(const ClaimPart& part, const PartyInfo& info) const {
 int Place::refuse_busy(const Record& record, const std::string& reason) {
   auto view = view_pool(*pool_, picture_);
   if (!view) return fail(view.error());
-  const std::string line = busy_json(*view, rivals_in_the_way(*view, record), reason) + "\n";
+  const auto words = look_for_waiter(*pool_, picture_, record, reason);
+  const std::optional<int64_t> eta_s = words.ok() ? words->eta_s : std::nullopt;
+  const std::string line = busy_json(*view, rivals_in_the_way(*view, record), reason, eta_s) + "\n";
   (void)!::write(STDERR_FILENO, line.data(), line.size());
   return exit_status::busy;
 }
@@ -257,17 +244,22 @@ std::optional<int> Place::take_part(const ClaimPart& part, const PartyInfo& info
   WaitRule rule;
   rule.no_wait = options_.no_wait;
   rule.deadline_us = deadline_us_;
-  WaitingManners manners(*signals_, seat->engine);
+  WaitingTalk talk(*pool_, picture_, seat->engine);
+  WaitingManners manners(*signals_, seat->engine, talk);
   seat->engine.on_cancel([&] { return manners(); });
   const auto admission = admission_for(part);
   if (admission) seat->engine.heed(*admission);
-  WaitingTalk talk(part.claim);
-  seat->engine.on_waiting([&](const Waiting& waiting) { talk(waiting); });
+  seat->engine.on_waiting([&](const Waiting& waiting) { return talk(waiting); });
+  seat->ledger.on_slow_lock([&](const std::string& sentence) {
+    talk.clear();
+    say(sentence);
+  });
   Request request = request_for(part, info);
   const int64_t came_us = wall_us();
   const std::string secret = new_secret();
   if (!secret.empty()) request.info.token_sha256 = sha256_hex(secret);
   auto acquired = seat->engine.acquire(request, rule);
+  talk.clear();
   if (!acquired) {
     if (acquired.error().kind == ErrorKind::lost) note_past(*seat, came_us, How::lost, exit_status::lost);
     return fail(acquired.error());
@@ -292,6 +284,7 @@ std::optional<int> Place::take_part(const ClaimPart& part, const PartyInfo& info
   seat->engine.heed_nobody();
   seat->engine.on_cancel({});
   seat->engine.on_waiting({});
+  seat->ledger.on_slow_lock(say);
   seat->acquired = std::move(*acquired);
   if (!secret.empty()) seat->token = std::string(seat->engine.record().id.view()) + "." + secret;
   seat->life = high_copy(seat->ledger.life_fd());
@@ -394,14 +387,9 @@ int Place::tell_preview(const PartyInfo& info) {
     if (!preview) return fail(preview.error());
     if (preview->ending == Ending::impossible) return refuse_impossible(*preview);
     if (preview->ending != Ending::seated) {
-      auto view = view_pool(*pool_, picture_);
-      if (!view) return fail(view.error());
-      std::string why = preview->refusal;
-      for (const LeaseView* holder : rivals_in_the_way(*view, seat.engine.record()))
-        why += (why.empty() ? "held by " : ", ") + lease_name(*view, *holder);
-      if (why.empty()) why = "others stand before it in line";
-      return put("would wait for " + describe(part.claim) + ": " + why + "\n") ? exit_status::busy
-                                                                               : exit_status::unavailable;
+      const auto words = look_for_waiter(*pool_, picture_, seat.engine.record(), preview->refusal);
+      if (!words) return fail(words.error());
+      return put("would wait for " + waiting_text(*words) + "\n") ? exit_status::busy : exit_status::unavailable;
     }
     for (const DeviceRef& granted : preview->devices)
       for (const Device& d : picture_.devices)

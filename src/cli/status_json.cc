@@ -61,11 +61,11 @@ Json lease_json(const PoolView& view, const LeaseView& lease) {
           {"waited_s", std::max<int64_t>(0, waited_us / 1'000'000)},
           {"expect_s", or_null(party.expect_s > 0, party.expect_s)},
           {"remaining_s", or_null(held && party.expect_s > 0, std::max<int64_t>(0, end_s - now_s))},
-          {"eta_s", nullptr},
+          {"eta_s", or_null(lease.eta_s.has_value(), lease.eta_s.value_or(0))},
           {"position", or_null(lease.position > 0, lease.position)},
           {"reason", or_null(!lease.reason.empty(), lease.reason)},
-          {"reclaimable", false},
-          {"reclaim_requested", false},
+          {"reclaimable", party.way.reclaimable},
+          {"reclaim_requested", party.way.asked || party.way.yielding},
           {"claim",
            {{"gpus", party.gpu.count},
             {"vram", or_null(party.gpu.count > 0 && !party.gpu.whole, party.gpu.vram_bytes)},
@@ -131,10 +131,14 @@ std::string status_json(const PoolView& view) {
                {"notes", view.notes}});
 }
 
-std::string busy_json(const PoolView& view, const std::vector<const LeaseView*>& holders, const std::string& reason) {
+std::string busy_json(const PoolView& view, const std::vector<const LeaseView*>& holders, const std::string& reason,
+                      const std::optional<int64_t>& eta_s) {
   Json list = Json::array();
   for (const LeaseView* lease : holders) list.push_back(lease_json(view, *lease));
-  return dump({{"error", "busy"}, {"holders", list}, {"eta_s", nullptr}, {"reason", or_null(!reason.empty(), reason)}});
+  return dump({{"error", "busy"},
+               {"holders", list},
+               {"eta_s", or_null(eta_s.has_value(), eta_s.value_or(0))},
+               {"reason", or_null(!reason.empty(), reason)}});
 }
 
 }  // namespace berth

@@ -108,12 +108,15 @@ struct Times {
   std::string left;
 };
 
-Times times_of(const PoolView& view, const Party& party) {
+// Of a holder the time until it should be gone, of a waiter until it should have its place.
+Times times_of(const PoolView& view, const LeaseView& lease) {
+  const Party& party = party_of(view, lease);
   const bool held = party.state == PartyState::held;
   const int64_t since_us = held ? party.seated_us : party.arrival_us;
   const int64_t left_s = party.seated_us / 1'000'000 + party.expect_s - view.now_us / 1'000'000;
   Times out{show_duration(std::max<int64_t>(0, view.now_us - since_us) / 1'000'000), "-"};
   if (held && party.expect_s > 0) out.left = left_s >= 0 ? show_duration(left_s) : "overdue";
+  if (!held && lease.eta_s) out.left = *lease.eta_s == 0 ? "now" : "~" + show_duration(*lease.eta_s);
   return out;
 }
 
@@ -122,7 +125,7 @@ std::string full_table(const PoolView& view, const std::vector<Row>& rows) {
   for (const auto& [lease, depth] : rows) {
     const Party& party = party_of(view, *lease);
     const bool held = party.state == PartyState::held;
-    const Times times = times_of(view, party);
+    const Times times = times_of(view, *lease);
     const std::string state = held                  ? "held"
                               : lease->position > 0 ? "waits, " + std::to_string(lease->position)
                                                     : "stopped";
@@ -141,7 +144,7 @@ std::string brief_table(const PoolView& view, const std::vector<Row>& rows, size
   for (const auto& [lease, depth] : rows) {
     const Party& party = party_of(view, *lease);
     const bool held = party.state == PartyState::held;
-    const Times times = times_of(view, party);
+    const Times times = times_of(view, *lease);
     const std::string state = held                  ? "held"
                               : lease->position > 0 ? "wait " + std::to_string(lease->position)
                                                     : "stopped";

@@ -12,8 +12,9 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "cli/notes.h"
+#include "cli/outlook.h"
 #include "cli/survivors.h"
-#include "cli/table.h"
+#include "cli/told.h"
 #include "engine/driver_admission.h"
 #include "engine/lease_roots.h"
 #include "ledger/local_ledger.h"
@@ -23,25 +24,6 @@
 namespace berth {
 
 namespace {
-
-struct Told {
-  PartyInfo info;
-  uid_t uid = 0;
-};
-
-// What a party says of itself; nothing if its record is no longer there by that name.
-std::optional<Told> ask(LocalPool& pool, const Party& party) {
-  std::string target(max_target_bytes + 1, '\0');
-  const std::string name(pool.entry_name(party));
-  struct stat st {};
-  const ssize_t length =
-      retry_eintr([&] { return ::readlinkat(pool.fd(), name.c_str(), target.data(), target.size()); });
-  if (length >= 0 && ::fstatat(pool.fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
-    return Told{decode_info({target.data(), static_cast<size_t>(length)}), st.st_uid};
-  if (errno == ENOENT) return std::nullopt;
-  // It is there, and that is what matters most.
-  return Told{PartyInfo{}, static_cast<uid_t>(std::strtoul(std::string(party.dir()).c_str(), nullptr, 10))};
-}
 
 // A record's target never changes, but its name does: who was renamed between the scan and our
 // question is asked again by the name of the next scan, and so is everybody after a scan that left out
@@ -59,7 +41,7 @@ Result<std::map<PartyKey, Told>> ask_everybody(LocalPool& pool, Snapshot& snapsh
     std::set<PartyKey> missed;
     for (const Party& party : snapshot.parties) {
       if (told.contains(party)) continue;
-      if (auto answer = ask(pool, party))
+      if (auto answer = ask_party(pool, party))
         told.emplace(party, std::move(*answer));
       else if (everybody || owed.contains(party))
         missed.insert(party);
@@ -130,17 +112,21 @@ std::string reason_for(const PoolView& view, const Plan& plan, int party) {
 
 namespace {
 
-// Everybody's verdict, each among those it competes with, by index into the whole snapshot. The line
-// is the top's, then each lease's own.
+// Everybody's verdict and expected start, each among those it competes with, by index into the whole snapshot.
+// The line is the top's, then each lease's own.
 Plan plan_for_all(const Snapshot& all) {
   Plan out;
   out.verdicts.assign(all.parties.size(), Verdict::none);
+  out.starts_us.assign(all.parties.size(), -1);
+  std::map<PartyKey, size_t> at;
+  for (size_t i = 0; i < all.parties.size(); ++i) at.emplace(all.parties[i], i);
   const auto merge = [&](const Snapshot& group) {
-    const Plan part = plan(group);
+    const Plan part = plan_with_starts(group, {});
     for (const int i : part.line) {
-      const int index = all.find(group.parties[static_cast<size_t>(i)]);
-      out.verdicts[static_cast<size_t>(index)] = part.verdicts[static_cast<size_t>(i)];
-      out.line.push_back(index);
+      const size_t index = at.at(group.parties[static_cast<size_t>(i)]);
+      out.verdicts[index] = part.verdicts[static_cast<size_t>(i)];
+      out.starts_us[index] = part.starts_us[static_cast<size_t>(i)];
+      out.line.push_back(static_cast<int>(index));
     }
   };
   merge(top_level(all));
@@ -152,13 +138,17 @@ Plan plan_for_all(const Snapshot& all) {
   return out;
 }
 
+std::optional<int64_t> eta_of(const Snapshot& snapshot, const Plan& plan, int party) {
+  const int64_t start_us = plan.starts_us[static_cast<size_t>(party)];
+  if (start_us < 0) return std::nullopt;
+  return (std::max<int64_t>(0, start_us - snapshot.now_us) + 999'999) / 1'000'000;
+}
+
 }  // namespace
 
 std::string lease_name(const PoolView& view, const LeaseView& lease) {
-  std::string name = lease.info.label;
-  if (name.empty()) name = lease.info.command.substr(0, lease.info.command.find(' '));
-  if (name.empty()) name = view.snapshot.parties[static_cast<size_t>(lease.party)].id.view();
-  return shortened(name, 32) + " (" + lease.user + ")";
+  const PartyId& id = view.snapshot.parties[static_cast<size_t>(lease.party)].id;
+  return short_name(lease.info, id) + " (" + lease.user + ")";
 }
 
 std::vector<std::string> users_who_hide(const PoolView& view) {
@@ -364,7 +354,7 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
   for (const int i : reading_order(view.snapshot.parties, plan)) {
     const Party& party = view.snapshot.parties[static_cast<size_t>(i)];
     const Told& of = told->at(party);
-    LeaseView lease{i, of.info, of.uid, user_name(of.uid), lives[party], 0, ""};
+    LeaseView lease{i, of.info, of.uid, user_name(of.uid), lives[party], 0, "", eta_of(view.snapshot, plan, i)};
     if (lease.life == Life::survived)
       lease.reason = "only a survivor keeps it: " + name_processes(LocalLedger(pool).survivors(party));
     if (party.state == PartyState::waiting)

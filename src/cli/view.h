@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,9 +24,10 @@ struct LeaseView {
   PartyInfo info;
   uid_t uid = 0;
   std::string user;
-  Life life = Life::alive;  // never dead; unknown: its owner hides it, so it may be long dead and still counts
-  int position = 0;         // waiting: 1 is next, in the pool's line or that of the lease it is inside of
-  std::string reason;       // waiting: why; held: who alone keeps it, if its life is closed
+  Life life = Life::alive;       // never dead; unknown: its owner hides it, so it may be long dead and still counts
+  int position = 0;              // waiting: 1 is next, in the pool's line or that of the lease it is inside of
+  std::string reason;            // waiting: why; held: who alone keeps it, if its life is closed
+  std::optional<int64_t> eta_s;  // waiting: until it should get its place; nothing: nobody knows
 };
 
 struct PoolView {

@@ -174,6 +174,7 @@ Result<Acquired> Engine::preview(const Request& request) {
     if (!driver_answered_lately()) admission_->ask_and_wait();
     heed_driver(look, [](Look& l) { l.plan = plan(l.snapshot, l.dead); });
   }
+  record_.veto = look.veto;
   Acquired out;
   out.ending = look.verdict() == Verdict::seat ? Ending::seated : Ending::busy;
   out.refusal = look.refusal;
@@ -266,6 +267,7 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
       if ((rule.no_wait && !entered_) || late) {
         out.ending = late ? Ending::timed_out : Ending::busy;
         if (!entered_) mend(*looked);
+        record_.veto = looked->veto;
         leave_the_line();
         out.self = looked->self;
         out.refusal = looked->refusal;
@@ -283,8 +285,7 @@ Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
       waiting = {looked->contending_ahead, looked->refusal, looked->asks_driver || gives_way};
       last = std::move(*looked);
     }
-    if (on_waiting_) on_waiting_(waiting);
-    const Wake wake = sleep(last, next_us);
+    const Wake wake = sleep_and_tell(last, waiting, next_us);
     deep_ = wake.timed_out;
     if (!wake.cancelled) continue;
     if (on_cancel_ && on_cancel_()) continue;

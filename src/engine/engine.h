@@ -73,8 +73,9 @@ class Engine {
   void heed(Admission& admission) { admission_ = &admission; }
   void heed_nobody() { admission_ = nullptr; }
 
-  // Called whenever a look ended in waiting, without the lock.
-  void on_waiting(std::function<void(const Waiting&)> notice) { on_waiting_ = std::move(notice); }
+  // Called whenever a look ended in waiting, without the lock, and once more at the time that it returns, on
+  // the ledger's monotonic clock; negative: not before the next look.
+  void on_waiting(std::function<int64_t(const Waiting&)> notice) { on_waiting_ = std::move(notice); }
 
   // Gets the place. On anything but `seated` nothing of ours is left in the pool that lives.
   [[nodiscard]] Result<Acquired> acquire(const Request& request, const WaitRule& rule);
@@ -159,6 +160,7 @@ class Engine {
   [[nodiscard]] bool driver_answered_lately() const;
   bool ask_now();
   Wake sleep(const Look& look, int64_t next_us);
+  Wake sleep_and_tell(const Look& look, const Waiting& waiting, int64_t next_us);
   bool look_deeply(Look& look, const Watch& watched);
   bool supervise(Look& look, const std::vector<int>& entitled);
   void recall_the_dead(Look& look) const;
@@ -192,7 +194,7 @@ class Engine {
 
   Ledger& ledger_;
   std::function<PoolConfig()> defaults_;
-  std::function<void(const Waiting&)> on_waiting_;
+  std::function<int64_t(const Waiting&)> on_waiting_;
   std::function<bool()> on_cancel_;
   Record record_;
   int priority_cap_ = 0;

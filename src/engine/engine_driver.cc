@@ -182,4 +182,13 @@ Wake Engine::sleep(const Look& look, int64_t next_us) {
   }
 }
 
+// A wake-up for who tells of us is none of ours: there is nothing to look for, and no lock to take.
+Wake Engine::sleep_and_tell(const Look& look, const Waiting& waiting, int64_t next_us) {
+  for (;;) {
+    const int64_t again_us = on_waiting_ ? on_waiting_(waiting) : -1;
+    const Wake wake = sleep(look, again_us < 0 ? next_us : std::min(next_us, again_us));
+    if (!wake.timed_out || ledger_.now_monotonic_us() >= next_us) return wake;
+  }
+}
+
 }  // namespace berth

@@ -1,0 +1,165 @@
+#include "cli/outlook.h"
+
+#include <algorithm>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "sched/timeline.h"
+#include "sched/watch.h"
+
+namespace berth {
+
+namespace {
+
+// What one waiter is short of, with the holders alone in their seats.
+class Shortage {
+ public:
+  Shortage(const Snapshot& group, const std::vector<bool>& absent, int self)
+      : group_(group), absent_(absent), self_(group.parties[static_cast<size_t>(self)]) {
+    for (const Amount& a : group_.counters(self_))
+      if (held(a.resource) + a.amount > group_.resources[a.resource].capacity) resources_.push_back(a.resource);
+    int with_room = 0;
+    for (const Eligible& e : group_.eligible(self_))
+      if (has_room(e))
+        ++with_room;
+      else
+        devices_.push_back(e.device);
+    if (with_room >= self_.gpu.count) devices_.clear();
+  }
+
+  [[nodiscard]] bool any() const { return !resources_.empty() || !devices_.empty(); }
+
+  // What of it this holder has.
+  [[nodiscard]] std::optional<Obstacle> part_of(int holder) const {
+    Obstacle out{holder, {}, 0};
+    const Party& party = group_.parties[static_cast<size_t>(holder)];
+    for (const uint16_t granted : group_.granted(party))
+      if (std::find(devices_.begin(), devices_.end(), granted) != devices_.end()) out.devices.push_back(granted);
+    if (!out.devices.empty()) return out;
+    for (const Amount& a : group_.counters(party))
+      if (std::find(resources_.begin(), resources_.end(), a.resource) != resources_.end()) {
+        out.resource = a.resource;
+        return out;
+      }
+    return std::nullopt;
+  }
+
+  // Where it is short of nothing: whatever it wants that this holder has.
+  [[nodiscard]] Obstacle common_with(int holder) const {
+    Obstacle out{holder, {}, 0};
+    const Party& party = group_.parties[static_cast<size_t>(holder)];
+    for (const uint16_t granted : group_.granted(party))
+      for (const Eligible& e : group_.eligible(self_))
+        if (e.device == granted) out.devices.push_back(granted);
+    for (const Amount& a : group_.counters(party))
+      for (const Amount& own : group_.counters(self_))
+        if (a.resource == own.resource) out.resource = a.resource;
+    return out;
+  }
+
+ private:
+  template <class Visit>
+  void each_holder(Visit visit) const {
+    for (size_t i = 0; i < group_.parties.size(); ++i)
+      if (group_.parties[i].state == PartyState::held && (absent_.empty() || !absent_[i])) visit(group_.parties[i]);
+  }
+
+  [[nodiscard]] int64_t held(uint16_t resource) const {
+    int64_t sum = 0;
+    each_holder([&](const Party& p) {
+      for (const Amount& a : group_.counters(p))
+        if (a.resource == resource) sum = std::min(max_held, sum + a.amount);
+    });
+    return sum;
+  }
+
+  [[nodiscard]] bool has_room(const Eligible& e) const {
+    int64_t vram_bytes = 0;
+    int compute_pct = 0;
+    bool used = false;
+    bool whole = false;
+    each_holder([&](const Party& p) {
+      for (const uint16_t granted : group_.granted(p)) {
+        if (granted != e.device) continue;
+        used = true;
+        whole |= p.gpu.whole;
+        vram_bytes = std::min(max_held, vram_bytes + p.gpu.vram_bytes);
+        compute_pct += p.gpu.compute_pct;
+      }
+    });
+    if (self_.gpu.whole) return !used;
+    return !whole && vram_bytes + self_.gpu.vram_bytes <= e.vram_bytes && compute_pct + self_.gpu.compute_pct <= 100;
+  }
+
+  static constexpr int64_t max_held = int64_t{1} << 61;
+
+  const Snapshot& group_;
+  const std::vector<bool>& absent_;
+  const Party& self_;
+  std::vector<uint16_t> resources_;
+  std::vector<uint16_t> devices_;
+};
+
+}  // namespace
+
+Plan plan_with_starts(const Snapshot& group, const std::vector<bool>& absent) {
+  constexpr size_t most_ends = 16;
+  Plan out = plan(group, absent, Extent::everybody);
+  const auto unknown = [&](int i) {
+    return out.verdicts[static_cast<size_t>(i)] == Verdict::wait && out.starts_us[static_cast<size_t>(i)] < 0;
+  };
+  if (!out.timed || std::none_of(out.line.begin(), out.line.end(), unknown)) return out;
+  std::vector<std::pair<int64_t, size_t>> ends;
+  for (size_t i = 0; i < group.parties.size(); ++i) {
+    const Party& p = group.parties[i];
+    const int64_t end_us = expected_end_us(p, p.seated_us);
+    if (p.state == PartyState::held && end_us > group.now_us && end_us != never_us) ends.emplace_back(end_us, i);
+  }
+  std::sort(ends.begin(), ends.end());
+  if (ends.size() > most_ends) ends.resize(most_ends);
+  Snapshot then = group;
+  std::vector<bool> gone(absent);
+  gone.resize(group.parties.size(), false);
+  for (const auto& [end_us, holder] : ends) {
+    then.now_us = end_us;
+    gone[holder] = true;
+    const Plan later = plan(then, gone);
+    for (const int i : out.line)
+      if (unknown(i) && later.verdicts[static_cast<size_t>(i)] == Verdict::seat)
+        out.starts_us[static_cast<size_t>(i)] = end_us;
+  }
+  return out;
+}
+
+Outlook outlook(const Snapshot& group, const std::vector<bool>& absent, int self) {
+  Outlook out;
+  const Plan planned = plan_with_starts(group, absent);
+  out.verdict = planned.verdicts[static_cast<size_t>(self)];
+  out.start_us = planned.starts_us[static_cast<size_t>(self)];
+  for (const int other : planned.line) {
+    if (other == self) break;
+    const bool blocks = planned.verdicts[static_cast<size_t>(other)] != Verdict::impossible;
+    if (blocks && contend(group, other, self)) out.ahead.push_back(other);
+  }
+  const Shortage shortage(group, absent, self);
+  for (size_t i = 0; i < group.parties.size(); ++i) {
+    const int holder = static_cast<int>(i);
+    if (group.parties[i].state != PartyState::held || (!absent.empty() && absent[i])) continue;
+    if (!contend(group, holder, self)) continue;
+    if (!shortage.any())
+      out.obstacles.push_back(shortage.common_with(holder));
+    else if (auto part = shortage.part_of(holder))
+      out.obstacles.push_back(std::move(*part));
+  }
+  const auto rank = [&](const Obstacle& o) {
+    const Party& p = group.parties[static_cast<size_t>(o.holder)];
+    const int64_t end_us = expected_end_us(p, p.seated_us);
+    return std::tuple(end_us <= group.now_us ? never_us : end_us, p.seated_us, p.id);
+  };
+  std::sort(out.obstacles.begin(), out.obstacles.end(),
+            [&](const Obstacle& a, const Obstacle& b) { return rank(a) < rank(b); });
+  return out;
+}
+
+}  // namespace berth
