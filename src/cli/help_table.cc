@@ -52,7 +52,8 @@ constexpr OptionHelp run_hold_options[] = {
     {"--until tree|command", "what ends the place: all that CMD started, or CMD",
      "tree is the default: berth exits with CMD and says who stays, and the place stays taken until the last of them "
      "is gone."},
-    {"--exec", "", "Become CMD: no berth process stays. Not with --limit, --until command or --over-use term."},
+    {"--exec", "",
+     "Become CMD: no berth process stays. Not with --limit, --until command, --over-use term or --on-lost term."},
     {"--cap env", "",
      "Tells frameworks to keep to what was claimed, and prints what it sets: XLA_PYTHON_CLIENT_MEM_FRACTION, "
      "TF_FORCE_GPU_ALLOW_GROWTH, PYTORCH_CUDA_ALLOC_CONF; where MPS runs, its limits. Advice that the job's own "
@@ -60,6 +61,10 @@ constexpr OptionHelp run_hold_options[] = {
     {"--over-use warn|term", "",
      "What becomes of CMD when it uses more of a GPU's memory than it claimed: a word on stderr (the default), or "
      "its end besides, as by --limit."},
+    {"--on-lost warn|term", "",
+     "Where its lease is removed from the pool behind its back (a wiped directory, an rm by root), berth enters it "
+     "again if its place is free. If others have it by then: a word on stderr (the default), or the end of CMD and "
+     "exit 76. berth release is no such loss."},
     {"--threads N", "", "Sets OMP_NUM_THREADS and the like for CMD; --cpu N implies it."},
     {"--nice N, --idle-io", "", "Politeness towards others."},
     {"--visible index|uuid", "",

@@ -9,10 +9,12 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <memory>
 #include <vector>
 
 #include "base/sys.h"
 #include "cli/lease_end.h"
+#include "cli/lost_lease.h"
 #include "cli/wait_minder.h"
 
 namespace berth {
@@ -20,14 +22,25 @@ namespace berth {
 namespace {
 
 How keep_until(Place& place, int pid_fd) {
+  // Its stderr is nobody's: what it has to say is in the history.
+  std::vector<std::unique_ptr<LossCompanion>> losses;
+  for (const auto& seat : place.seats()) {
+    losses.push_back(std::make_unique<LossCompanion>(place.pool(), *seat, /*ends_command=*/false));
+    losses.back()->stands_for(::getpid());
+  }
   const auto& ttl_ms = place.options().ttl_ms;
   const int64_t end_us = ttl_ms ? monotonic_us() + *ttl_ms * 1000 : -1;
   for (;;) {
     std::vector<pollfd> fds{{pid_fd, POLLIN, 0}, {place.signals().fd(), POLLIN, 0}};
     for (const auto& seat : place.seats()) fds.push_back({seat->ledger.bell_fd(), POLLIN, 0});
+    int64_t due_us = end_us;
+    for (const auto& loss : losses) {
+      fds.push_back({loss->fd(), POLLIN, 0});
+      if (loss->due_us() >= 0) due_us = due_us < 0 ? loss->due_us() : std::min(due_us, loss->due_us());
+    }
     int left_ms = -1;
-    if (end_us >= 0)
-      left_ms = static_cast<int>(std::clamp<int64_t>((end_us - monotonic_us() + 999) / 1000, 0, 1 << 30));
+    if (due_us >= 0)
+      left_ms = static_cast<int>(std::clamp<int64_t>((due_us - monotonic_us() + 999) / 1000, 0, 1 << 30));
     const int ready = ::poll(fds.data(), fds.size(), left_ms);
     if (ready < 0 && errno != EINTR) return How::unknown;
     if (fds[0].revents != 0) return How::process_ended;
@@ -38,8 +51,11 @@ How keep_until(Place& place, int pid_fd) {
     // Two leases can make one place: who releases one of them gives back both.
     for (const auto& seat : place.seats()) {
       seat->ledger.quiet_bell();
-      const auto still = seat->engine.still_ours();
-      if (still.ok() && !*still) return How::released;
+      if (seat->ledger.told_to_leave() && !seat->ledger.entries_stand()) return How::released;
+    }
+    for (const auto& loss : losses) {
+      (void)loss->act();
+      if (loss->lost()) return How::lost;
     }
   }
 }

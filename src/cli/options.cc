@@ -34,6 +34,7 @@ enum Option : int {
   opt_threads,
   opt_dry_run,
   opt_on_timeout,
+  opt_on_lost,
   opt_over_use,
   opt_cap,
   opt_limit,
@@ -49,7 +50,7 @@ enum Option : int {
 };
 
 // What these verbs understand; see is_option_of() for what one of them does not.
-constexpr std::array<option, 33> place_options{{
+constexpr std::array<option, 34> place_options{{
     {"gpus", required_argument, nullptr, opt_gpus},
     {"vram", required_argument, nullptr, opt_vram},
     {"compute", required_argument, nullptr, opt_compute},
@@ -70,6 +71,7 @@ constexpr std::array<option, 33> place_options{{
     {"dry-run", no_argument, nullptr, opt_dry_run},
     {"on-timeout", required_argument, nullptr, opt_on_timeout},
     {"over-use", required_argument, nullptr, opt_over_use},
+    {"on-lost", required_argument, nullptr, opt_on_lost},
     {"cap", required_argument, nullptr, opt_cap},
     {"limit", required_argument, nullptr, opt_limit},
     {"grace", required_argument, nullptr, opt_grace},
@@ -123,6 +125,7 @@ bool is_option_of(PlaceVerb verb, int code) {
     case opt_dry_run:
     case opt_on_timeout:
     case opt_over_use:
+    case opt_on_lost:
     case opt_threads:
     case opt_limit:
     case opt_grace:
@@ -175,6 +178,7 @@ class RunReader {
       case opt_nice: return nice(value);
       case opt_cap: return choice("--cap", value, "none", "env", o.cap_env);
       case opt_over_use: return choice("--over-use", value, "warn", "term", o.over_use_ends);
+      case opt_on_lost: return choice("--on-lost", value, "warn", "term", o.loss_ends);
       case opt_on_timeout: return choice("--on-timeout", value, "fail", "run", o.run_after_timeout);
       case opt_until: return choice("--until", value, "tree", "command", o.until_command);
       case opt_visible: return choice("--visible", value, "index", "uuid", o.visible_by_uuid);
@@ -199,8 +203,9 @@ class RunReader {
     if (picky && gpu.count == 0) gpu.count = 1;  // who picks among GPUs wants one
     if (only_given_ && out_.only.empty()) return usage("--only names no device");
     if (out_.run_after_timeout && !out_.timeout_ms) return usage("--on-timeout run needs a --timeout");
-    if (out_.replace_self && (out_.limit_ms || out_.until_command || out_.over_use_ends))
-      return usage("--exec leaves nobody to do what --limit, --until command and --over-use term ask for");
+    if (out_.replace_self && (out_.limit_ms || out_.until_command || out_.over_use_ends || out_.loss_ends))
+      return usage(
+          "--exec leaves nobody to do what --limit, --until command, --over-use term and --on-lost term ask for");
     return std::move(out_);
   }
 

@@ -38,6 +38,7 @@ struct RunOptions {
   bool replace_self = false;   // --exec
   bool cap_env = false;        // --cap env
   bool over_use_ends = false;  // --over-use term
+  bool loss_ends = false;      // --on-lost term
   std::optional<int> nice;
   bool idle_io = false;
   bool visible_by_uuid = false;

@@ -370,7 +370,7 @@ std::vector<Job> Place::jobs() {
     const std::string name = record_name(seat->engine.record());
     if (::fstatat(pool_->fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
       const auto still = seat->engine.still_ours();
-      if (still.ok() && !*still) job.how = How::released;
+      if (still.ok() && !*still) job.how = seat->ledger.told_to_leave() ? How::released : How::lost;
     }
     out.push_back(std::move(job));
   }

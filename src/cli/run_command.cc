@@ -1,6 +1,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <ctime>
 
@@ -9,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/lease_end.h"
+#include "cli/lost_lease.h"
 #include "cli/place.h"
 #include "cli/say.h"
 #include "cli/survivors.h"
@@ -187,10 +189,14 @@ int run_in_place(Place& place) {
   Command command = command_of(place, lease);
   std::vector<std::unique_ptr<Companion>> companions;
   std::vector<Companion*> beside;
-  companions.reserve(place.seats().size() + 1);
+  std::vector<LossCompanion*> losses;
   for (const auto& seat : place.seats()) {
     command.life_fds.push_back(seat->life.get());
     companions.push_back(std::make_unique<BellCompanion>(seat->ledger));
+    if (options.replace_self) continue;
+    auto loss = std::make_unique<LossCompanion>(place.pool(), *seat, options.loss_ends);
+    losses.push_back(loss.get());
+    companions.push_back(std::move(loss));
   }
   heed_early_signals(place);
   if (options.replace_self) {
@@ -211,16 +217,19 @@ int run_in_place(Place& place) {
   Notices notices = notices_for(options);
   notices.started = [&](pid_t pid) {
     for (const auto& seat : place.seats()) seat->ledger.note_processes({pid});
+    for (LossCompanion* loss : losses) loss->stands_for(pid);
   };
   const auto finished = supervise(command, place.signals(), beside, notices);
   LeaseEnd end;
   if (usage != nullptr) end.peak_bytes = usage->peak_bytes();
+  const bool lost = std::any_of(losses.begin(), losses.end(), [](const LossCompanion* l) { return l->lost(); });
   companions.clear();  // none of them is to be taken for something that the command left running
   std::vector<Job> jobs = place.jobs();
   end.stays = give_back(place);
-  const int status = report(finished, options.command.front());
+  int status = report(finished, options.command.front());
+  if (lost && options.loss_ends) status = exit_status::lost;
   if (finished.ok()) {
-    end.how = how_of(*finished);
+    end.how = lost ? How::lost : how_of(*finished);
     end.signal = finished->signal;
   }
   end.status = status;

@@ -19,6 +19,7 @@
 #include <limits>
 
 #include "base/text.h"
+#include "engine/unlock.h"
 #include "sched/watch.h"
 
 namespace berth {
@@ -30,18 +31,6 @@ constexpr int64_t longest_tick_us = 3'600'000'000;
 constexpr int64_t release_patience_us = 2'000'000;  // then the death of our life frees the place as well
 constexpr int64_t step_aside_patience_us = 500'000;
 constexpr int64_t no_wait_patience_us = 5'000'000;  // for the lock, where nobody wants to wait
-
-// Gives the lock back whichever way a function is left.
-class Unlock {
- public:
-  explicit Unlock(Ledger& ledger) : ledger_(ledger) {}
-  Unlock(const Unlock&) = delete;
-  Unlock& operator=(const Unlock&) = delete;
-  ~Unlock() { ledger_.unlock(); }
-
- private:
-  Ledger& ledger_;
-};
 
 }  // namespace
 

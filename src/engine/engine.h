@@ -110,6 +110,17 @@ class Engine {
 
   // Changes capacities and policy and wakes whom it helps. `edit` is given the config as it stands.
   [[nodiscard]] Result<> configure(const std::function<Result<>(PoolConfig&)>& edit);
+  enum class Standing {
+    stands,   // our record is there
+    again,    // it was gone, and has been published again
+    taken,    // it is gone, and others have what it held
+    nowhere,  // it is gone, and so is the lease that it was inside of
+    locked,   // it is gone, and the pool's lock was not to be had in time: to be tried again
+  };
+  // For a holder whose record somebody removed without meaning to end the lease: enters it again, as it was,
+  // if what it held is free. Waiters do not count: the job runs there already.
+  [[nodiscard]] Result<Standing> stand_again();
+
   // Whether our record still stands. False once somebody released it.
   [[nodiscard]] Result<bool> still_ours();
 
@@ -176,6 +187,7 @@ class Engine {
   void become(Look& look, PartyState state);
   void ring_for(Look& look, std::vector<int> rings, const Before& before, const std::vector<int>& changed,
                 bool self_gone);
+  static bool nobody_contends(const Look& look);
   Result<> sit_down(Look& look);
   Result<> stand_in_line(Look& look);
   void leave_the_line();

@@ -65,6 +65,11 @@ class Ledger {
   virtual Result<> enter(Record& record) = 0;
   // Requires the lock and an entered record. All or nothing. Error `lost`: it is no longer there.
   virtual Result<> change(const Record& record) = 0;
+  // Of an entered party: whether its record, life and bell are where it made them.
+  [[nodiscard]] virtual bool entries_stand() = 0;
+  // Requires the lock and an entered party of which not all entries stand. Publishes it again; where its life
+  // or bell is gone it gets new ones, in the pool as it is now. On error nothing is left behind.
+  virtual Result<> restore(Record& record) = 0;
   // Requires the lock. Clears the own record; life and bell go at unlock(). Never fails: what
   // cannot be removed is dead once the life is dropped, and somebody reaps it.
   virtual void leave() = 0;
@@ -99,8 +104,8 @@ class Ledger {
   [[nodiscard]] virtual const PoolConfig* config() const = 0;
   // Why config() is null although something stands there: garbled, or not to be believed. "" if fine.
   [[nodiscard]] virtual std::string config_complaint() const = 0;
-  // Requires the lock. Removes the record of any party, alive or not. `not_yours` where the file
-  // system says so.
+  // Requires the lock. Removes the record of any party, alive or not, and tells that party beforehand that
+  // this is meant. `not_yours` where the file system says so.
   virtual Result<> evict(const Party& party) = 0;
   // Removes what crashes left of this uid's: lives and bells without a record. Requires the lock.
   virtual void sweep_orphans() = 0;

@@ -29,6 +29,8 @@ constexpr mode_t life_mode = 0644;  // only its owner can lend it life; everybod
 constexpr mode_t bell_mode = 0622;  // everybody can ring; only its owner can hear
 constexpr int max_dir_suffix = 16;
 constexpr int64_t look_by_hand_us = 100'000;
+constexpr char usual_ring = '!';
+constexpr char leave_ring = 'e';    // its record goes now, and that is meant
 constexpr int enough_rings = 4096;  // unread in one bell: more would change nothing
 
 std::string fifo_path(const Party& party, const char* suffix) {
@@ -263,17 +265,25 @@ Result<> LocalLedger::enter(Record& record) {
 
 Result<> LocalLedger::change(const Record& record) {
   const std::string name = record_name(record);
-  if (::renameat(pool_.fd(), name_.c_str(), pool_.fd(), name.c_str()) == 0) {
+  const auto rename_to_it = [&] { return ::renameat(pool_.fd(), name_.c_str(), pool_.fd(), name.c_str()) == 0; };
+  bool done = rename_to_it();
+  int failed = errno;
+  if (!done && failed == ENOENT && find_own_name()) {
+    done = rename_to_it();
+    failed = errno;
+  }
+  if (done) {
     name_ = name;
     return success();
   }
-  if (errno == ENOENT) return Error{ErrorKind::lost, errno, "our record was removed from the pool " + pool_.path()};
-  return sys_error(errno, "cannot write to the pool " + pool_.path());
+  if (failed == ENOENT) return Error{ErrorKind::lost, failed, "our record was removed from the pool " + pool_.path()};
+  return sys_error(failed, "cannot write to the pool " + pool_.path());
 }
 
 void LocalLedger::leave() {
   if (name_.empty()) return;
-  ::unlinkat(pool_.fd(), name_.c_str(), 0);
+  if (::unlinkat(pool_.fd(), name_.c_str(), 0) != 0 && errno == ENOENT && find_own_name())
+    ::unlinkat(pool_.fd(), name_.c_str(), 0);
   leaving_ = true;
 }
 
@@ -317,7 +327,9 @@ int LocalLedger::open_in_pool(const std::string& path, int flags) {
   return -1;
 }
 
-Ring LocalLedger::ring(const Party& party) {
+Ring LocalLedger::ring(const Party& party) { return ring_with(party, usual_ring); }
+
+Ring LocalLedger::ring_with(const Party& party, char byte) {
   const OwnFd fd(open_in_pool(fifo_path(party, ".b"), O_WRONLY));
   if (!fd.valid()) return unheard(errno);
   Ring out;
@@ -326,7 +338,7 @@ Ring LocalLedger::ring(const Party& party) {
   (void)::ioctl(fd.get(), FIONREAD, &unread);
   out.full = unread >= enough_rings;
   if (!out.full) {
-    const ssize_t wrote = retry_eintr([&] { return ::write(fd.get(), "!", 1); });
+    const ssize_t wrote = retry_eintr([&] { return ::write(fd.get(), &byte, 1); });
     if (wrote < 0 && errno == EPIPE) {
       // It closed just now. SIGPIPE is blocked here, and would stay pending.
       sigset_t pipe_set;
@@ -489,6 +501,7 @@ bool LocalLedger::drain_bell() {
     const ssize_t got = retry_eintr([&] { return ::read(bell_.get(), bytes.data(), bytes.size()); });
     if (got <= 0) break;
     rung = true;
+    told_to_leave_ = told_to_leave_ || std::find(bytes.begin(), bytes.begin() + got, leave_ring) != bytes.begin() + got;
     if (got < static_cast<ssize_t>(bytes.size())) break;
   }
   return rung;
@@ -541,6 +554,7 @@ Result<> LocalLedger::evict(const Party& party) {
   // The owner of the pool's directory could remove it all the same; a lease is still not his.
   if (st.st_uid != ::geteuid() && !is_root())
     return Error{ErrorKind::not_yours, EPERM, "that lease belongs to uid " + std::to_string(st.st_uid)};
+  (void)ring_with(party, leave_ring);
   if (::unlinkat(pool_.fd(), name.c_str(), 0) == 0) return success();
   if (errno == EPERM || errno == EACCES) return Error{ErrorKind::not_yours, errno, "that lease is not yours"};
   return sys_error(errno, "cannot write to the pool " + pool_.path());

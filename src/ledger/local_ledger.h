@@ -49,6 +49,13 @@ class LocalLedger final : public Ledger {
   void note_processes(const std::vector<pid_t>& pids);
   // Those of a party that were written down and still run.
   [[nodiscard]] std::vector<pid_t> survivors(const PartyKey& who) { return find_survivors(who).pids; }
+  // Readable when our record, life or bell was removed or renamed, and for nothing else in the pool. Requires
+  // an entered record. Invalid where the kernel gives no watch (fs.inotify.max_user_instances).
+  [[nodiscard]] OwnFd watch_own_entries() const;
+  // Whether all three are where they were.
+  [[nodiscard]] bool entries_stand() override;
+  // True once somebody has rung to say that he ends this lease; see evict().
+  [[nodiscard]] bool told_to_leave() const { return told_to_leave_; }
   // Requires the lock. Drops our own copy of the life and says whether anybody else still has one.
   [[nodiscard]] bool life_goes_on_without_us();
 
@@ -58,6 +65,7 @@ class LocalLedger final : public Ledger {
   Result<bool> line_is_empty() override;
   Result<> enter(Record& record) override;
   Result<> change(const Record& record) override;
+  Result<> restore(Record& record) override;
   void leave() override;
   void abandon() override;
   [[nodiscard]] bool ours(const Party& party) const override;
@@ -86,6 +94,7 @@ class LocalLedger final : public Ledger {
   [[nodiscard]] Error newer_record(const std::string& name) const;
   Result<> open_own_dir(const std::string& wanted);
   [[nodiscard]] Result<OwnFd> open_if_ours(const std::string& name) const;
+  bool find_own_name();
   Result<OwnFd> make_fifo(const std::string& name, mode_t mode, int flags);
   Watched open_life(const Party& party, Life& life);
   OwnFd open_life_fifo(const Party& party, Life& life);
@@ -93,6 +102,7 @@ class LocalLedger final : public Ledger {
   OwnFd open_dir_of(const PartyKey& who);
   int open_beneath(const std::string& path, int flags);
   int open_in_pool(const std::string& path, int flags);
+  Ring ring_with(const Party& party, char byte);
   bool drain_bell();
   void remove_reaped_fifos();
 
@@ -107,6 +117,7 @@ class LocalLedger final : public Ledger {
   std::string name_;  // of the own record; empty before enter() and after leave()
   PartyId id_;
   bool leaving_ = false;
+  bool told_to_leave_ = false;
   bool noted_ = false;    // processes were written down
   bool scanned_ = false;  // under this very lock, by line_is_empty()
   bool rang_ = false;     // under this very lock

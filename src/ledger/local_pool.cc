@@ -130,6 +130,17 @@ Result<LocalPool> LocalPool::open(const std::string& path, IfMissing if_missing)
   return pool;
 }
 
+Result<> LocalPool::reopen() {
+  auto fresh = open(path_, IfMissing::create);
+  if (!fresh) return fresh.error();
+  if (::dup3(fresh->dir_.get(), dir_.get(), O_CLOEXEC) < 0) return sys_error(errno, "cannot open the pool " + path_);
+  owner_ = fresh->owner_;
+  removed_ = false;
+  config_known_ = false;
+  config_inode_ = 0;
+  return success();
+}
+
 Result<size_t> read_directory(int fd, int64_t size_hint, std::unique_ptr<char[]>& buffer, size_t& buffer_size) {
   // A tmpfs counts 20 bytes of st_size an entry; a dirent takes at most 280 bytes.
   const size_t wanted = std::max<size_t>(size_t{32} << 10, static_cast<size_t>(size_hint) / 20 * 280 + 4096);

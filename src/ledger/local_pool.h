@@ -44,6 +44,10 @@ class LocalPool {
   // a tmpfs, writable by all without the sticky bit, not writable, not there.
   [[nodiscard]] static Result<LocalPool> open(const std::string& path, IfMissing if_missing);
 
+  // Where the directory was removed: opens the one that is there now, or makes it, under the same
+  // descriptor number. Errors as open(), and then nothing has changed.
+  [[nodiscard]] Result<> reopen();
+
   [[nodiscard]] int fd() const { return dir_.get(); }
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] uid_t owner() const { return owner_; }

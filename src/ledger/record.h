@@ -10,8 +10,8 @@
 //           STATE h held, w waiting, a stepped aside; times in microseconds since the epoch; GRANT the
 //           ordinals of the granted devices among the claim's "on" words, "-" for none; of a waiter "!" and
 //           a mask of ordinals in hexadecimal for the devices that its driver refuses it, or "!!": its machine
-//           refuses it a place; CLAIM as below, or "@" when it stands in the target because the name would grow too long; PARENT the
-//           id of the lease that this one is inside of, "-" for none. A reader ignores further fields.
+//           refuses it a place; CLAIM as below, or "@" when it stands in the target because the name would grow too
+//           long; PARENT the id of the lease that this one is inside of, "-" for none. A reader ignores further fields.
 //   more    words joined by "+", unknown ones skipped: with=ID, debt=MICROSECONDS, way=LETTERS; see Party
 //   claim   words joined by "+": cpu=4  ram=1073741824  gpu=2  vram=8589934592  compute=50  on=UUID:BYTES,
 //           link=0.0.1.1 and numa=0.0.0.0: a number for each "on" word; equal ones are neighbours

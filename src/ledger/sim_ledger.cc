@@ -87,6 +87,15 @@ Result<> SimLedger::change(const Record& record) {
   return success();
 }
 
+Result<> SimLedger::restore(Record& record) {
+  step("restore");
+  must_hold_lock("restore");
+  if (world_.entry(record.id) != nullptr) world_.complain("a record that stands was restored");
+  world_.entries_.push_back({record.id, record_name(record), record_target(record), self_.uid});
+  world_.check_grants();
+  return success();
+}
+
 void SimLedger::leave() {
   step("leave");
   must_hold_lock("leave");

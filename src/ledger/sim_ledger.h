@@ -28,6 +28,8 @@ class SimLedger final : public Ledger {
   Result<bool> line_is_empty() override;
   Result<> enter(Record& record) override;
   Result<> change(const Record& record) override;
+  [[nodiscard]] bool entries_stand() override { return world_.entry(self_.id) != nullptr; }
+  Result<> restore(Record& record) override;
   void leave() override;
   void abandon() override;
   Ring ring(const Party& party) override;

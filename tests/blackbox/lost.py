@@ -1,0 +1,122 @@
+"""A lease that is removed behind its job's back: entered again where its place is free, told where not."""
+import os
+import shutil
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from berthtest import Pool, check, is_running, kill, main, wait_exit, wait_until  # noqa: E402
+
+
+def record(pool, state="h"):
+    names = [n for n in os.listdir(pool.path) if n.startswith(state + "1,")]
+    check(len(names) == 1, names)
+    return names[0]
+
+
+def running(pool, *options):
+    process = pool.spawn("run", "-r", "slot=1", *options, "--", "sleep", "600")
+    pool.wait_for(held=1)
+    return process, pool.leases("held")[0]["id"]
+
+
+def end(process, pool, text=None):
+    process.terminate()
+    wait_exit(process, pool=pool)
+    said = pool.err(process)
+    check(text is None or text in said, said)
+    return said
+
+
+def test_a_removed_record_is_entered_again_under_its_id():
+    with Pool(slot=1) as pool:
+        process, lease = running(pool)
+        for _ in range(5):
+            os.unlink(os.path.join(pool.path, record(pool)))
+            pool.wait_for(held=1)
+            check(pool.leases("held")[0]["id"] == lease, pool.leases())
+            check(pool.run("run", "-r", "slot=1", "--no-wait", "--", "true").returncode == 75, "the place was given away")
+        end(process, pool, "it has been entered again")
+        wait_until(lambda: not pool.leases(), what="the place free")
+
+
+def test_a_wiped_pool_is_filled_again():
+    with Pool(slot=1) as pool:
+        process, lease = running(pool)
+        for name in os.listdir(pool.path):
+            path = os.path.join(pool.path, name)
+            shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+        pool.wait_for(held=1)
+        check(pool.leases("held")[0]["id"] == lease, pool.leases())
+        # Its new life is berth's alone: the place is kept by the command all the same when berth is gone.
+        pid = pool.leases("held")[0]["pid"]
+        kill(process.pid)
+        wait_exit(process, pool=pool)
+        check(pool.leases("held"), "the place was free under a command that runs")
+        check(pid == process.pid, pid)
+
+
+def test_a_removed_pool_is_made_again():
+    with Pool(slot=1) as pool:
+        process, lease = running(pool)
+        shutil.rmtree(pool.path)
+        wait_until(lambda: os.path.isdir(pool.path) and pool.leases("held"), what="the pool")
+        check(pool.leases("held")[0]["id"] == lease, pool.leases())
+        end(process, pool, "entered again")
+        wait_until(lambda: not pool.leases(), what="the place free")
+
+
+def held_by_another(pool, *options):
+    """A job whose record went while it was stopped, and another that took its place."""
+    process, lease = running(pool, *options)
+    kill(process.pid, 19)
+    os.unlink(os.path.join(pool.path, record(pool)))
+    other = pool.spawn("run", "-r", "slot=1", "--", "sleep", "600")
+    pool.wait_for(held=1)
+    kill(process.pid, 18)
+    return process, lease, other
+
+
+def test_a_place_that_others_have_is_not_taken_back():
+    with Pool(slot=1) as pool:
+        process, lease, other = held_by_another(pool)
+        wait_until(lambda: "others have its place by now; it runs on" in pool.err(process), what="the word", pool=pool)
+        check(process.poll() is None, "it was ended")
+        check([x["id"] for x in pool.leases()] != [lease], pool.leases())
+        end(process, pool)
+        check(other.poll() is None, "the other one was ended")
+
+
+def test_on_lost_term_ends_the_command():
+    with Pool(slot=1) as pool:
+        process, _, _ = held_by_another(pool, "--on-lost", "term")
+        check(wait_exit(process, pool=pool) == 76, process.returncode)
+        check("--on-lost term" in pool.err(process), pool.err(process))
+
+
+def test_what_release_ends_stays_ended():
+    with Pool(slot=1) as pool:
+        for options in (), ("--on-lost", "term"):
+            process, lease = running(pool, *options)
+            check(pool.run("release", lease).returncode == 0, "release")
+            check(not pool.leases(), "it came back")
+            check(pool.run("run", "-r", "slot=1", "--no-wait", "--", "true").returncode == 0, "the place is not free")
+            check(process.poll() is None and not pool.leases(), "it came back, or was ended")
+            check("removed" not in end(process, pool), "it spoke of a loss")
+
+
+def test_a_keeper_comes_back_too():
+    with Pool(slot=1) as pool:
+        done = pool.run("hold", "-r", "slot=1", "--for", str(os.getpid()))
+        check(done.returncode == 0, done)
+        lease = done.stdout.strip()
+        os.unlink(os.path.join(pool.path, record(pool)))
+        pool.wait_for(held=1)
+        check(pool.leases("held")[0]["id"] == lease, pool.leases())
+        check(pool.run("release", lease).returncode == 0, "release")
+        wait_until(lambda: not pool.leases(), what="no lease")
+
+
+if __name__ == "__main__":
+    main([test_a_removed_record_is_entered_again_under_its_id, test_a_wiped_pool_is_filled_again,
+          test_a_removed_pool_is_made_again, test_a_place_that_others_have_is_not_taken_back,
+          test_on_lost_term_ends_the_command, test_what_release_ends_stays_ended, test_a_keeper_comes_back_too])
