@@ -15,6 +15,7 @@
 #include "cli/container.h"
 #include "cli/device_choice.h"
 #include "cli/exit_status.h"
+#include "cli/impossible_text.h"
 #include "cli/lease_end.h"
 #include "cli/pool_access.h"
 #include "cli/say.h"
@@ -42,29 +43,6 @@ Result<> check_own_share(const Claim& claim) {
                        " of them (taskset or a cgroup says so)"};
   }
   return success();
-}
-
-std::string show_amount(const std::string& what, int64_t amount) {
-  return what == "ram" || what == "vram" ? show_size(amount) : std::to_string(amount);
-}
-
-// Of how much there is, said for people.
-std::string what_there_is(const Shortfall& s, const InheritedVisibility& inherited) {
-  if (s.what == "vram" && s.there == 0) return "the driver does not say how much the cards it may use have";
-  if (s.what == "vram") return "the cards it may use have " + show_size(s.there);
-  if (s.what == "gpu" && (inherited.cuda || inherited.rocr || inherited.ze))
-    return "it may use " + std::to_string(s.there) + " (CUDA_VISIBLE_DEVICES or its like was inherited)";
-  return "the pool has " + show_amount(s.what, s.there);
-}
-
-int refuse_impossible(const Acquired& acquired) {
-  std::string text = "can never run here:";
-  for (const Shortfall& s : acquired.shortfalls)
-    text += " it asks for " + show_amount(s.what, s.asked) + " " + s.what + ", but " +
-            what_there_is(s, inherited_visibility()) + ";";
-  text.pop_back();
-  say(text);
-  return exit_status::impossible;
 }
 
 // What a signal means to a job that still stands in line.
@@ -231,6 +209,11 @@ int Place::refuse_busy(const Record& record, const std::string& reason) {
   const std::string line = busy_json(*view, rivals_in_the_way(*view, record), reason, eta_s) + "\n";
   (void)!::write(STDERR_FILENO, line.data(), line.size());
   return exit_status::busy;
+}
+
+int Place::refuse_impossible(const Acquired& acquired) const {
+  say(impossible_text(acquired.shortfalls, options_, picture_.devices, inherited_visibility()));
+  return exit_status::impossible;
 }
 
 std::unique_ptr<DriverAdmission> Place::admission_for(const ClaimPart& part) {

@@ -82,6 +82,7 @@ class Place {
   std::optional<int> take_part(const ClaimPart& part, const PartyInfo& info, bool& gave_up);
   [[nodiscard]] Request request_for(const ClaimPart& part, const PartyInfo& info) const;
   int refuse_busy(const Record& record, const std::string& reason);
+  [[nodiscard]] int refuse_impossible(const Acquired& acquired) const;
   [[nodiscard]] Job job_of(const Seat& seat) const;
   void note_past(const Seat& seat, int64_t came_us, How how, int status, int signal = 0);
 

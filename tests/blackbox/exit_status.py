@@ -81,10 +81,10 @@ def test_3_can_never_be_met():
           ! berth: can never run here: it asks for 3 slot, but the pool has 2
           $ berth run -r nosuch=1 -- touch $TMP/ran
           = 3
-          ! berth: can never run here: it asks for 1 nosuch, but the pool has 0
+          ! berth: can never run here: it asks for 1 nosuch, but the pool has no nosuch: berth set nosuch=N gives it some
           $ berth run --gpus 3 -- touch $TMP/ran
           = 3
-          ! berth: can never run here: it asks for 3 gpu.*2
+          ! berth: can never run here: it asks for 3 GPUs, but there are 2
           $ berth run --vram 25G -- touch $TMP/ran
           = 3
           ! berth: can never run here: it asks for 25 GiB vram, but the cards it may use have 24 GiB

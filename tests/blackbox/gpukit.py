@@ -202,6 +202,11 @@ def waits(pool, process, *words, timeout=10.0):
         return fail(f"{e}; last seen: {last['lease']}")
 
 
+def says(pool, process, words):
+    """Waits until a waiter has said so on stderr: it does not speak of a wait of a moment."""
+    wait_until(lambda: words in pool.err(process), what=f"{words!r} on stderr", pool=pool)
+
+
 def still_waits(pool, process, seconds):
     """It waits for that long, seen again and again."""
     until = time.monotonic() + seconds

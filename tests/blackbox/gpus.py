@@ -4,7 +4,7 @@ import random
 import time
 
 from berthtest import Witness, berth, check, job_of, kill, main, pid_ended, seed, wait_exit, wait_until
-from gpukit import HOLD, Card, end, job, leave, machine, notes, seated, sees_everybody, still_waits, stranger, waits
+from gpukit import HOLD, Card, end, job, leave, machine, notes, says, seated, sees_everybody, still_waits, stranger, waits
 
 A, B = "GPU-aaaaaaaa-0001", "GPU-bbbbbbbb-0002"
 GIB = 1 << 30
@@ -95,7 +95,7 @@ def test_who_is_refused_waits_in_its_place_and_holds_nobody_up():
         if sees_everybody():
             for words in (str(other.pid), "sleep", "21 GiB"):
                 check(words in lease["reason"], f"no {words} in {lease['reason']!r}")
-                check(words in pool.err(whole), f"no {words} on stderr: {pool.err(whole)!r}")
+                says(pool, whole, words)
         else:
             check("21 GiB" in lease["reason"], f"{lease['reason']!r}")
         check(lease["position"] == 1, f"its position is {lease['position']}")
@@ -193,7 +193,7 @@ def test_a_glutton_is_named():
         second = job(pool, "--vram", "12G")
         lease = waits(pool, second)
         check("glutton" in lease["reason"] or "more than it claimed" in lease["reason"], f"{lease['reason']!r}")
-        check("more than it claimed" in pool.err(second), f"{pool.err(second)!r}")
+        says(pool, second, "more than it claimed")
         end(first)
         seated(pool, second, 15)
         check(end(second) == 0, "well")
@@ -279,7 +279,7 @@ def test_min_free_and_max_util():
         waiter = job(pool, "--vram", "1G", "--max-util", "50", "--only", B)
         lease = waits(pool, waiter)
         check("driver" in lease["reason"] and "GPU 1" in lease["reason"], f"{lease['reason']!r}")
-        check("90 % busy" in pool.err(waiter), f"{pool.err(waiter)!r}")
+        says(pool, waiter, "90 % busy")
         gpus.cards[1].util = 20
         gpus.write()
         check(seated(pool, waiter) == [1], "idle enough now")
