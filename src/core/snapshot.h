@@ -168,6 +168,7 @@ struct Snapshot {
   std::vector<Amount> amounts;
   std::vector<Eligible> eligibles;
   std::vector<uint16_t> grants;  // indices into devices
+  bool any_reclaimable = false;  // a holder among them may be asked to give way
   int garbage = 0;               // entries that look like records and are none
   std::string newer_name;        // a record of a later format, if there is one: nobody may plan around it
 

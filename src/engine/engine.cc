@@ -40,6 +40,10 @@ Result<> Engine::sit_down(Look& look) {
   record_.seated_us = ledger_.now_wall_us();
   record_.veto = 0;
   record_.grant.clear();
+  const Way said = record_.way;
+  record_.way = Way{};
+  record_.way.reclaimable = said.reclaimable;
+  record_.way.preemptible = said.preemptible;
   for (const uint16_t device : look.plan.seat_of(look.self))
     for (const Eligible& e : look.snapshot.eligible(self))
       if (e.device == device) record_.grant.push_back(e.ordinal);
@@ -109,6 +113,7 @@ void Engine::begin(const Request& request) {
   record_.expect_s = request.expect_s;
   record_.claim = request.claim;
   record_.parent = request.parent;
+  record_.way = request.way;
   record_.info = request.info;
   ask_again_us_ = -1;
   ask_pace_us_ = first_pace_us;
@@ -127,7 +132,7 @@ Result<Acquired> Engine::adopt(const Request& request) {
   if (auto found = find_self(look); !found) return found.error();
   // It takes from everybody, so everybody looks again: it is rare.
   for (const Party& party : look.snapshot.parties)
-    if (party.state == PartyState::waiting && party != own_key()) (void)ledger_.ring(party);
+    if ((party.state == PartyState::waiting || party.way.reclaimable) && party != own_key()) (void)ledger_.ring(party);
   record_.state = PartyState::held;
   record_.seated_us = ledger_.now_wall_us();
   for (size_t i = 0; i < record_.claim.eligible.size(); ++i) record_.grant.push_back(static_cast<uint16_t>(i));
@@ -197,91 +202,101 @@ void Engine::leave_in_time() {
 
 Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
   begin(request);
-  Acquired out;
-  bool waited = false;
+  return wait_for_seat(rule);
+}
+
+Result<Acquired> Engine::wait_for_seat(const WaitRule& rule) {
   bool ask_first = false;
+  Acquired cancelled;
+  cancelled.ending = Ending::cancelled;
   for (;;) {  // one turn a wake-up
-    if (std::exchange(ask_first, false) && !ask_now()) {
-      out.ending = Ending::cancelled;
-      return out;
-    }
+    if (std::exchange(ask_first, false) && !ask_now()) return cancelled;
     const int64_t lock_until =
         rule.no_wait && !entered_ ? ledger_.now_monotonic_us() + no_wait_patience_us : rule.deadline_us;
-    const auto locked = ledger_.lock(lock_until);
-    if (!locked) return locked.error();
-    if (*locked == LockOutcome::timed_out && rule.no_wait)
-      return Error{ErrorKind::unavailable, 0, "the pool's lock is held by somebody who does not give it back"};
-    if (*locked != LockOutcome::locked) {
-      if (*locked == LockOutcome::cancelled && on_cancel_ && on_cancel_()) continue;
-      out.ending = *locked == LockOutcome::timed_out ? Ending::timed_out : Ending::cancelled;
-      leave_in_time();
-      return out;
-    }
-    if (come_back_) (void)shift_locked(PartyState::waiting);
-    int64_t next_us = 0;
-    Waiting waiting;
-    Look last;
-    {
-      const Unlock unlock(ledger_);
-      const bool by_time = deep_;
-      auto looked = look();
-      if (!looked) {
-        leave_the_line();
-        return looked.error();
-      }
-      if (looked->impossible && !entered_) {
-        mend(*looked);
-        out.ending = Ending::impossible;
-        out.shortfalls = shortfalls(looked->snapshot, looked->self);
-        return out;
-      }
-      if (looked->asks_driver && rule.no_wait && !entered_) {
-        ask_first = true;
-        mend(*looked);
-        continue;
-      }
-      const bool gives_way = looked->gives_way && !rule.no_wait;
-      if (looked->verdict() == Verdict::seat && !looked->asks_driver && !gives_way) {
-        if (auto sat = sit_down(*looked); !sat) {
-          leave_the_line();
-          return sat.error();
-        }
-        for (const uint16_t g : record_.grant) out.devices.push_back(record_.claim.eligible.at(g));
-        out.arrival_us = record_.arrival_us;
-        out.seated_us = record_.seated_us;
-        if (!waited) ledger_.sweep_orphans();  // who waited has others waiting for its lock
-        return out;
-      }
-      const bool late = rule.deadline_us >= 0 && ledger_.now_monotonic_us() >= rule.deadline_us;
-      if ((rule.no_wait && !entered_) || late) {
-        out.ending = late ? Ending::timed_out : Ending::busy;
-        if (!entered_) mend(*looked);
-        record_.veto = looked->veto;
-        leave_the_line();
-        out.self = looked->self;
-        out.refusal = looked->refusal;
-        for (size_t i = 0; i < looked->dead.size(); ++i) out.dead.push_back(looked->dead[i]);
-        out.snapshot = std::move(looked->snapshot);
-        return out;
-      }
-      if (auto stood = stand_in_line(*looked); !stood) {
-        leave_the_line();
-        return stood.error();
-      }
-      if (by_time && looked->plan.timed) ring_entitled(*looked);
-      next_us = next_look_us(*looked, rule);
-      waited = true;
-      waiting = {looked->contending_ahead, looked->refusal, looked->asks_driver || gives_way};
-      last = std::move(*looked);
-    }
-    const Wake wake = sleep_and_tell(last, waiting, next_us);
+    auto turned = turn(rule, lock_until);
+    if (!turned) return turned.error();
+    if (turned->done) return std::move(*turned->done);
+    ask_first = turned->ask_first;
+    if (ask_first || turned->again) continue;
+    const Wake wake = sleep_and_tell(turned->last, turned->waiting, turned->next_us);
     deep_ = wake.timed_out;
     if (!wake.cancelled) continue;
     if (on_cancel_ && on_cancel_()) continue;
-    out.ending = Ending::cancelled;
+    leave_in_time();
+    return cancelled;
+  }
+}
+
+Result<Engine::Turn> Engine::turn(const WaitRule& rule, int64_t lock_until_us) {
+  Turn out;
+  const auto locked = ledger_.lock(lock_until_us);
+  if (!locked) return locked.error();
+  if (*locked == LockOutcome::timed_out && rule.no_wait)
+    return Error{ErrorKind::unavailable, 0, "the pool's lock is held by somebody who does not give it back"};
+  if (*locked != LockOutcome::locked) {
+    const bool timed_out = *locked == LockOutcome::timed_out;
+    out.again = timed_out ? rule.deadline_us < 0 : on_cancel_ && on_cancel_();
+    if (out.again) return out;
+    out.done.emplace().ending = timed_out ? Ending::timed_out : Ending::cancelled;
     leave_in_time();
     return out;
   }
+  if (come_back_) (void)shift_locked(PartyState::waiting);
+  const Unlock unlock(ledger_);
+  const bool newcomer = !entered_;
+  const bool by_time = deep_;
+  auto looked = look();
+  if (!looked) {
+    leave_the_line();
+    return looked.error();
+  }
+  looked->by_time = by_time;
+  if (looked->impossible && newcomer) {
+    mend(*looked);
+    out.done.emplace().ending = Ending::impossible;
+    out.done->shortfalls = shortfalls(looked->snapshot, looked->self);
+    return out;
+  }
+  if (looked->asks_driver && rule.no_wait && newcomer) {
+    mend(*looked);
+    out.ask_first = true;
+    return out;
+  }
+  const bool gives_way = looked->gives_way && !rule.no_wait;
+  if (looked->verdict() == Verdict::seat && !looked->asks_driver && !gives_way) {
+    if (auto sat = sit_down(*looked); !sat) {
+      leave_the_line();
+      return sat.error();
+    }
+    Acquired& seated = out.done.emplace();
+    for (const uint16_t g : record_.grant) seated.devices.push_back(record_.claim.eligible.at(g));
+    seated.arrival_us = record_.arrival_us;
+    seated.seated_us = record_.seated_us;
+    if (newcomer) ledger_.sweep_orphans();  // who waited has others waiting for its lock
+    return out;
+  }
+  const bool late = rule.deadline_us >= 0 && ledger_.now_monotonic_us() >= rule.deadline_us;
+  if ((rule.no_wait && newcomer) || late) {
+    Acquired& left = out.done.emplace();
+    left.ending = late ? Ending::timed_out : Ending::busy;
+    if (newcomer) mend(*looked);
+    record_.veto = looked->veto;
+    leave_the_line();
+    left.self = looked->self;
+    left.refusal = looked->refusal;
+    left.dead = looked->dead;
+    left.snapshot = std::move(looked->snapshot);
+    return out;
+  }
+  if (auto stood = stand_in_line(*looked); !stood) {
+    leave_the_line();
+    return stood.error();
+  }
+  if (by_time && looked->plan.timed) ring_entitled(*looked);
+  out.next_us = next_look_us(*looked, rule);
+  out.waiting = {looked->contending_ahead, looked->refusal, looked->asks_driver || gives_way};
+  out.last = std::move(*looked);
+  return out;
 }
 
 Result<bool> Engine::release(const std::function<bool()>& still_used) {
@@ -343,7 +358,7 @@ Result<> Engine::configure(const std::function<Result<>(PoolConfig&)>& edit) {
   if (auto edited = edit(config); !edited) return edited;
   // A capacity decides about everybody's chain, so everybody looks again.
   for (const Party& party : snapshot->parties)
-    if (party.state == PartyState::waiting) (void)ledger_.ring(party);
+    if (party.state == PartyState::waiting || party.way.reclaimable) (void)ledger_.ring(party);
   return ledger_.write_config(config);
 }
 

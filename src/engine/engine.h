@@ -18,6 +18,7 @@
 #include "engine/admission.h"
 #include "ledger/ledger.h"
 #include "sched/plan.h"
+#include "sched/reclaim.h"
 #include "sched/watch.h"
 
 namespace berth {
@@ -28,6 +29,7 @@ struct Request {
   int priority_cap = 0;  // lowered to the pool's policy.max_priority where that is more; root: no bound
   int64_t expect_s = 0;
   std::optional<PartyId> parent;  // to be served out of that lease
+  Way way;                        // what it says of giving way
   PartyInfo info;
 };
 
@@ -63,6 +65,21 @@ struct Waiting {
   bool asks_driver = false;  // it is its turn, and it sits down in a moment unless the driver objects
 };
 
+// What a holder finds when it looks whether it is asked to give way.
+struct Asked {
+  bool asked = false;              // though it may have said that it is busy, or not have heeded this before
+  std::optional<PartyKey> waiter;  // for whom; none: by hand
+  int64_t look_again_us = -1;      // before that nothing can be said of somebody who may not hear; -1: no need
+  bool unsettled = false;          // the lock was not to be had: nothing is known, and nothing was changed
+};
+
+// What became of a place that was to be given away.
+enum class GaveWay {
+  gave,
+  nobody_asks,  // any more
+  not_yet,      // leases inside of it stand, or the lock is not to be had
+};
+
 class Engine {
  public:
   // `defaults`: what the pool is given when this is the first party in it; called only then.
@@ -95,6 +112,23 @@ class Engine {
   // From the moment that nobody has the life any more (a job that kept it keeps the place until then)
   // it is a dead one to everybody: those who watch it wake, and whoever may removes it.
   [[nodiscard]] Result<bool> release(const std::function<bool()>& still_used = {});
+
+  // ---- giving way, for a seat that said it may be asked (engine_reclaim.cc) ----
+
+  // Looks under the lock whether this seat is meant, and publishes what `decide` makes of it: `lost` where
+  // somebody has removed our record. Who is rung and does not look under the lock may look too early.
+  [[nodiscard]] Result<Asked> heed_requests(const std::function<Way(const Asked&)>& decide);
+  // Gives the place away and stands in line again, by its old arrival, but behind those for whom it gives way.
+  [[nodiscard]] Result<GaveWay> give_way();
+  // Waits for a place again that was given away; as acquire().
+  [[nodiscard]] Result<Acquired> come_back(const WaitRule& rule) { return wait_for_seat(rule); }
+  // The same beside other work: one look. nullopt: not yet; then sleep until one of the ledger's or the
+  // admission's descriptors says something, or until wake_due_us(), and look again if woken() says so.
+  [[nodiscard]] Result<std::optional<Acquired>> look_for_seat();
+  [[nodiscard]] int64_t wake_due_us() const;
+  [[nodiscard]] bool woken();
+  // Leaves the line.
+  void leave_line() { leave_in_time(); }
 
   // For a waiter that is about to be stopped, called from a cancelled wait's handler: steps aside so
   // that those behind do not have to find out, and back. See on_cancel().
@@ -154,10 +188,22 @@ class Engine {
     std::string refusal;          // of the devices in `veto`, one reason
     int refused_ahead = 0;        // waiters before us that their driver refuses something as well
     bool gives_way = false;       // the plan seats us, and one of those may be let in by now
+    bool by_time = false;         // nobody rang: it is a safety tick
 
     [[nodiscard]] Verdict verdict() const { return plan.verdicts[static_cast<size_t>(self)]; }
   };
 
+  // One look of a waiter, with what came of it.
+  struct Turn {
+    std::optional<Acquired> done;
+    bool ask_first = false;  // the driver, before it can be said whether the place is free now
+    bool again = false;      // nothing was looked at: the wait for the lock was cut short
+    Look last;
+    int64_t next_us = 0;
+    Waiting waiting;
+  };
+  Result<Acquired> wait_for_seat(const WaitRule& rule);
+  Result<Turn> turn(const WaitRule& rule, int64_t lock_until_us);
   void begin(const Request& request);
   Result<Look> look();
   Result<> find_self(Look& look);
@@ -172,6 +218,8 @@ class Engine {
   bool ask_now();
   Wake sleep(const Look& look, int64_t next_us);
   Wake sleep_and_tell(const Look& look, const Waiting& waiting, int64_t next_us);
+  void before_sleep(const Look& look);
+  std::optional<Wake> nap(int64_t next_us, int64_t until_us);
   bool look_deeply(Look& look, const Watch& watched);
   bool supervise(Look& look, const std::vector<int>& entitled);
   void recall_the_dead(Look& look) const;
@@ -198,6 +246,10 @@ class Engine {
   void ring_concerned_by_newcomer(Look& look, PartyState self_after, bool nobody_else_changed);
   void heed_time(Look& look, const Watch& watched);
   void ring_entitled(const Look& look);
+  Asked whether_asked(Look& look, std::vector<Reclaim>& asked);
+  void bury_the_dead(Look& look);
+  bool hears(const Party& party, const Ring& bell, int rung, int64_t& look_again_us);
+  void ring_reclaims(Look& look, PartyState self_after, bool self_gone);
   Result<Snapshot> read_config_first();
   // Of all parties, those that compete with us.
   Result<Snapshot> rivals(Snapshot all);
@@ -222,9 +274,11 @@ class Engine {
   std::vector<DeviceBook> device_books_;
   int64_t ask_again_us_ = -1;  // of a driver that refused us something
   int64_t ask_pace_us_ = 0;
-  bool come_back_ = false;  // stepped aside, and to stand in line again at the next look
-  bool deep_ = false;       // the next look asks the kernel about everybody that stands in the way
+  bool come_back_ = false;       // stepped aside, and to stand in line again at the next look
+  bool deep_ = false;            // the next look asks the kernel about everybody that stands in the way
+  int64_t sleep_until_us_ = -1;  // of a seat that is waited for beside other work
   std::map<PartyKey, Patience> patience_;
+  std::map<PartyKey, Patience> ears_;       // the same of holders that are asked to give way
   std::map<PartyKey, int64_t> courtesies_;  // until when we wait for one that was refused to look again
   std::set<PartyKey> known_dead_;           // dead, but not ours to reap: no news any more
 };

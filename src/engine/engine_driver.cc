@@ -147,15 +147,24 @@ bool Engine::ask_now() {
   return true;
 }
 
+namespace {
+
+int64_t earlier(int64_t a, int64_t b) { return b >= 0 && (a < 0 || b < a) ? b : a; }
+
+}  // namespace
+
 // Sleeps until there is a reason to look at the pool again. A driver that refused us is asked again in
 // between, and its answer is such a reason.
 Wake Engine::sleep(const Look& look, int64_t next_us) {
   if (admission_ == nullptr || record_.claim.gpu.count == 0) return ledger_.wait(next_us, -1);
-  const auto earlier = [](int64_t a, int64_t b) { return b >= 0 && b < a ? b : a; };
-  if (look.asks_driver) {
-    admission_->ask();
-    if (admission_->fd() < 0) return Wake{};  // it could not even be asked, and that is an answer
-  }
+  before_sleep(look);
+  if (look.asks_driver && admission_->fd() < 0) return Wake{};  // it could not even be asked, and that is an answer
+  for (;;)
+    if (const auto wake = nap(next_us, next_us)) return *wake;
+}
+
+void Engine::before_sleep(const Look& look) {
+  if (look.asks_driver) admission_->ask();
   if (look.veto == 0) {
     ask_again_us_ = -1;
     ask_pace_us_ = first_pace_us;
@@ -164,22 +173,25 @@ Wake Engine::sleep(const Look& look, int64_t next_us) {
     ask_again_us_ = ledger_.now_monotonic_us() + ask_pace_us_;
     ask_pace_us_ = std::min(slowest_us, ask_pace_us_ * 3 / 2);
   }
-  for (;;) {
-    if (ask_again_us_ >= 0 && ledger_.now_monotonic_us() >= ask_again_us_) {
-      admission_->ask();
-      ask_again_us_ = -1;
-    }
-    Wake wake = ledger_.wait(earlier(earlier(next_us, ask_again_us_), admission_->due_us()), admission_->fd());
-    const bool timed_out = std::exchange(wake.timed_out, wake.timed_out && ledger_.now_monotonic_us() >= next_us);
-    if (wake.cancelled || wake.timed_out) return wake;
-    if (wake.answered || (timed_out && admission_->due_us() >= 0)) {
-      if (admission_->take_in()) return wake;
-    } else if (!timed_out) {
-      // Rung: somebody has found the stranger gone, say, and not all shall find out each at its own pace.
-      if (ask_again_us_ >= 0) ask_again_us_ = std::min(ask_again_us_, admission_->taken_us() + rung_pace_us);
-      return wake;
-    }
+}
+
+// One wait of such a sleep; nullopt: there is no reason to look at the pool.
+std::optional<Wake> Engine::nap(int64_t next_us, int64_t until_us) {
+  if (ask_again_us_ >= 0 && ledger_.now_monotonic_us() >= ask_again_us_) {
+    admission_->ask();
+    ask_again_us_ = -1;
   }
+  Wake wake = ledger_.wait(earlier(earlier(until_us, ask_again_us_), admission_->due_us()), admission_->fd());
+  const bool timed_out = std::exchange(wake.timed_out, wake.timed_out && ledger_.now_monotonic_us() >= next_us);
+  if (wake.cancelled || wake.timed_out) return wake;
+  if (wake.answered || (timed_out && admission_->due_us() >= 0)) {
+    if (admission_->take_in()) return wake;
+    return std::nullopt;
+  }
+  if (timed_out) return std::nullopt;
+  // Rung: somebody has found the stranger gone, say, and not all shall find out each at its own pace.
+  if (ask_again_us_ >= 0) ask_again_us_ = std::min(ask_again_us_, admission_->taken_us() + rung_pace_us);
+  return wake;
 }
 
 // A wake-up for who tells of us is none of ours: there is nothing to look for, and no lock to take.

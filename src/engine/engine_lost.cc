@@ -57,7 +57,7 @@ Result<Engine::Standing> Engine::stand_again() {
   if (look.verdict() != Verdict::seat && !forgotten) return Standing::taken;
   // It takes from everybody, so everybody looks again: it is rare.
   for (const Party& party : look.snapshot.parties)
-    if (party.state == PartyState::waiting && party != own_key()) (void)ledger_.ring(party);
+    if ((party.state == PartyState::waiting || party.way.reclaimable) && party != own_key()) (void)ledger_.ring(party);
   if (auto restored = ledger_.restore(record_); !restored) return restored.error();
   return Standing::again;
 }

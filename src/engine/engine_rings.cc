@@ -54,6 +54,11 @@ void Engine::become(Look& look, PartyState state) {
     look.snapshot.grant(static_cast<size_t>(look.self), look.plan.seat_of(look.self));
     self.seated_us = record_.seated_us;
   }
+  if (state != PartyState::held && self.state == PartyState::held) {
+    self.granted = {};
+    self.seated_us = 0;
+    self.debt_us = record_.debt_us;
+  }
   self.state = state;
 }
 
@@ -83,14 +88,16 @@ Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
   if (!entered_ && !self_gone) ring_concerned_by_newcomer(look, self_after, changed.empty());
   // Who comes into the line ahead of others changes whom they are thought to watch.
   const bool wants_more = (look.veto_before & ~look.veto) != 0;
-  const bool comes =
-      self_after == PartyState::waiting && !self_gone && (!entered_ || came_from == PartyState::aside || wants_more);
+  const bool came_back = came_from == PartyState::aside || came_from == PartyState::held;
+  const bool comes = self_after == PartyState::waiting && !self_gone && (!entered_ || came_back || wants_more);
   const bool last = !look.plan.line.empty() && look.plan.line.back() == look.self;
   if (comes && !last) {
     self.state = PartyState::waiting;
     for (const int index : overtaken(look.snapshot, plan(look.snapshot, look.dead), look.self))
       (void)ledger_.ring(look.snapshot.parties[static_cast<size_t>(index)]);
   }
+  const bool nothing_new = !self_changes && changed.empty() && entered_ && !look.by_time && self.way == record_.way;
+  if (look.snapshot.any_reclaimable && !nothing_new) ring_reclaims(look, self_after, self_gone);
   for (size_t i = 0; i < look.dead.size(); ++i) {
     const Party& party = look.snapshot.parties[i];
     if (look.dead[i] && ledger_.may_reap(party) && ledger_.reap(party)) known_dead_.erase(party);

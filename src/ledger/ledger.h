@@ -83,6 +83,8 @@ class Ledger {
   [[nodiscard]] virtual bool ours(const Party& party) const = 0;
   // Rings a party. Never blocks.
   virtual Ring ring(const Party& party) = 0;
+  // How its bell stands, without ringing it.
+  virtual Ring bell(const Party& party) = 0;
   // Asks the kernel whether a party lives.
   virtual Life life(const Party& party) = 0;
   // Requires the lock. Removes a dead party's entries after asking once more. False: it lives, or is

@@ -356,6 +356,16 @@ Ring LocalLedger::ring_with(const Party& party, char byte) {
   return out;
 }
 
+Ring LocalLedger::bell(const Party& party) {
+  const OwnFd fd(open_in_pool(fifo_path(party, ".b"), O_WRONLY));
+  if (!fd.valid()) return unheard(errno);
+  Ring out;
+  out.answered = true;
+  (void)::ioctl(fd.get(), FIONREAD, &out.unread);
+  out.full = out.unread >= enough_rings;
+  return out;
+}
+
 void LocalLedger::note_processes(const std::vector<pid_t>& pids) {
   if (name_.empty()) return;
   spare_.reset();  // who cannot be looked at now is not written down, and nobody would wait for him

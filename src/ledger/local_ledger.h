@@ -70,6 +70,7 @@ class LocalLedger final : public Ledger {
   void abandon() override;
   [[nodiscard]] bool ours(const Party& party) const override;
   Ring ring(const Party& party) override;
+  Ring bell(const Party& party) override;
   Life life(const Party& party) override;
   bool reap(const Party& party) override;
   [[nodiscard]] bool may_reap(const Party& party) const override;

@@ -93,7 +93,7 @@ bool stands_in_name(const Record& record, const std::string& claim) {
   constexpr size_t way_word = 4 + std::size(way_letters) + 1;
   size_t room = max_name_bytes - others;
   if (record.with) room -= with_word;
-  if (record.debt_us > 0) room -= debt_word;
+  if (record.debt_us > 0 || record.way.reclaimable) room -= debt_word;  // who gives way may come to have one
   if (record.way.reclaimable) room -= way_word;
   return claim.size() <= room && claim.find('/') == std::string::npos;
 }
@@ -375,6 +375,7 @@ Decoded decode_record(std::string_view name, std::string_view target, Snapshot& 
     return Decoded::garbage;
   }
   snapshot.parties.push_back(party);
+  snapshot.any_reclaimable |= party.way.reclaimable && party.state == PartyState::held;
   snapshot.parties.back().out = f[6] == "!!";
   if (f[6].starts_with('!') && f[6] != "!!")
     snapshot.set_veto(snapshot.parties.size() - 1, *decode_veto(f[6].substr(1)));

@@ -116,6 +116,13 @@ Ring SimLedger::ring(const Party& party) {
   return {true, ++other->unread};
 }
 
+Ring SimLedger::bell(const Party& party) {
+  step("bell");
+  const SimParty* other = world_.owner(party.id);
+  if (other == nullptr || !other->bell) return {false, 0};
+  return {true, other->unread};
+}
+
 Life SimLedger::life(const Party& party) {
   step("life");
   return world_.lives(party.id) ? Life::alive : Life::dead;

@@ -33,6 +33,7 @@ class SimLedger final : public Ledger {
   void leave() override;
   void abandon() override;
   Ring ring(const Party& party) override;
+  Ring bell(const Party& party) override;
   Life life(const Party& party) override;
   bool reap(const Party& party) override;
   [[nodiscard]] bool ours(const Party& party) const override;
