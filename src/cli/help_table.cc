@@ -106,6 +106,16 @@ constexpr OptionHelp history_options[] = {
 };
 constexpr HelpSection history_sections[] = {{"", "", history_options}};
 
+constexpr OptionHelp policy_rows[] = {
+    {"policy.max_priority=N", "lowers any higher --priority (root's not); 10", ""},
+    {"policy.age=DUR", "what a point of priority is worth in waiting; 1h", ""},
+    {"policy.max.gpus_per_user=N", "the most that one user's leases have together",
+     "So for any resource: policy.max.ram_per_user=64G. A share of a card counts as a card. Who would have more waits, "
+     "keeps its place in line and holds up nobody but its user's own; a claim above it can never run. Root's leases "
+     "count like anybody's."},
+};
+constexpr HelpSection set_sections[] = {{"POLICY", "", policy_rows}};
+
 constexpr OptionHelp release_options[] = {
     {"-l, --label TEXT, --name TEXT", "all leases of one's own with that label", ""},
 };
@@ -147,18 +157,15 @@ constexpr VerbHelp table[] = {
      status_sections, "",
      "berth status --short\n"
      "berth status --json | jq '.leases[] | select(.state==\"held\") | .label'\n"},
-    {"set",
-     "capacity of named resources:  berth set cpu=12 license=2",
-     "set NAME=AMOUNT...",
+    {"set", "capacity of named resources:  berth set cpu=12 license=2", "set NAME=AMOUNT...",
      "Capacity of the pool's named resources; makes those that are new. Waiters that\n"
      "now fit start at once; holders keep what they hold. For the pool's owner and\n"
-     "root; others: exit 77. policy.max_priority lowers any higher --priority (root's\n"
-     "not); policy.age is what a point of priority is worth in waiting.\n",
-     {},
-     "",
+     "root; others: exit 77.\n",
+     set_sections, "",
      "berth set cpu=12 license=2\n"
      "berth set ram=96G\n"
-     "berth set policy.max_priority=5 policy.age=30m\n"},
+     "berth set policy.max_priority=5 policy.age=30m\n"
+     "berth set policy.max.gpus_per_user=2\n"},
     {"unset",
      "forget one, or go back to what the machine has",
      "unset NAME...",

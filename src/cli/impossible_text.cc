@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "base/text.h"
+#include "core/policy.h"
 
 namespace berth {
 
@@ -109,7 +110,15 @@ std::string gpu_text(const Shortfall& s, const Choice& choice, const std::vector
          " have " + show_size(s.there);
 }
 
+// "it asks for 3 gpus, but policy.max.gpus_per_user=2 is the most that one user may have"
+std::string quota_text(const Shortfall& s, std::string_view name) {
+  const auto show = [&](int64_t amount) { return name == "ram" ? show_size(amount) : std::to_string(amount); };
+  return "it asks for " + show(s.asked) + " " + std::string(name) + ", but " + s.what + "=" + show(s.there) +
+         " is the most that one user may have";
+}
+
 std::string counter_text(const Shortfall& s) {
+  if (const auto quota = quota_name(s.what)) return quota_text(s, *quota);
   const auto show = [&](int64_t amount) { return s.what == "ram" ? show_size(amount) : std::to_string(amount); };
   const std::string asks = "it asks for " + show(s.asked) + " " + s.what + ", but ";
   if (s.there > 0) return asks + "the pool has " + show(s.there);

@@ -76,6 +76,9 @@ TEST(ImpossibleText, TellsWhatGivesAPoolAResource) {
       text({"license", 1, 0}),
       "can never run here: it asks for 1 license, but the pool has no license: berth set license=N gives it some");
   EXPECT_EQ(text({"slot", 3, 2}), "can never run here: it asks for 3 slot, but the pool has 2");
+  EXPECT_EQ(
+      text({"policy.max.gpus_per_user", 3, 2}),
+      "can never run here: it asks for 3 gpus, but policy.max.gpus_per_user=2 is the most that one user may have");
   EXPECT_EQ(text({"ram", 8 * gib, 4 * gib}), "can never run here: it asks for 8 GiB ram, but the pool has 4 GiB");
 }
 

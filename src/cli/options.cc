@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "base/text.h"
+#include "core/policy.h"
 
 namespace berth {
 
@@ -387,7 +388,7 @@ Result<NamedAmount> parse_setting(const std::string& word, bool zero_allowed) {
   if (equals == std::string::npos || equals == 0) return usage("\"" + printable(word) + "\" is not NAME=AMOUNT");
   NamedAmount out{word.substr(0, equals), 0};
   const std::string value = word.substr(equals + 1);
-  const bool policy = out.name == "policy.age" || out.name == "policy.max_priority";
+  const bool policy = out.name == "policy.age" || out.name == "policy.max_priority" || quota_name(out.name);
   if (!policy && !valid_resource_name(out.name)) {
     const bool device = out.name == "gpu" || out.name == "vram" || out.name == "compute";
     return usage("\"" + printable(out.name) + "\" " +
@@ -395,7 +396,7 @@ Result<NamedAmount> parse_setting(const std::string& word, bool zero_allowed) {
                          : "is no name for a resource (letters, digits, '_', '.', '-'; at most 32)"));
   }
   std::optional<int64_t> amount;
-  if (out.name == "ram") {
+  if (out.name == "ram" || quota_name(out.name) == "ram") {
     amount = parse_size_bytes(value);
   } else if (out.name == "policy.age") {
     amount = parse_duration_ms(value);

@@ -26,6 +26,16 @@ bool asks_help(const Words& words) {
 
 int give_help(const char* verb) { return put(help_text(verb)) ? exit_status::ok : exit_status::unavailable; }
 
+Result<> set_quota(std::vector<Quota>& quotas, std::string_view name, int64_t most) {
+  if (most < 1) return Error{ErrorKind::usage, 0, quota_word(name) + " must be at least 1; \"berth unset\" lifts it"};
+  const auto at = std::find_if(quotas.begin(), quotas.end(), [&](const Quota& q) { return q.name == name; });
+  if (at != quotas.end()) return at->most = most, success();
+  if (quotas.size() >= max_quotas)
+    return Error{ErrorKind::usage, 0, "a pool has at most " + std::to_string(max_quotas) + " limits per user"};
+  quotas.push_back({std::string(name), most});
+  return success();
+}
+
 Result<> apply(PoolConfig& config, const NamedAmount& setting) {
   if (setting.name == "policy.age") {
     if (setting.amount < 1 || setting.amount > int64_t{366} * 86400)
@@ -38,6 +48,7 @@ Result<> apply(PoolConfig& config, const NamedAmount& setting) {
     config.policy.max_priority = static_cast<int>(setting.amount);
     return success();
   }
+  if (const auto name = quota_name(setting.name)) return set_quota(config.policy.quotas, *name, setting.amount);
   for (NamedAmount& c : config.capacities) {
     if (c.name != setting.name) continue;
     c.amount = setting.amount;
@@ -53,6 +64,8 @@ Result<> apply(PoolConfig& config, const NamedAmount& setting) {
 Result<> forget(PoolConfig& config, const std::string& name) {
   if (name == "policy.age") config.policy.age_s = Policy{}.age_s;
   if (name == "policy.max_priority") config.policy.max_priority = Policy{}.max_priority;
+  if (const auto quota = quota_name(name))
+    std::erase_if(config.policy.quotas, [&](const Quota& q) { return q.name == *quota; });
   if (name.starts_with("policy.")) return success();
   for (const NamedAmount& c : machine_figures().capacities)
     if (c.name == name) return apply(config, c);

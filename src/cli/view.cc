@@ -104,6 +104,10 @@ std::string reason_for(const PoolView& view, const Plan& plan, int party) {
     const std::string what = lacking.empty() ? "" : ": " + lacking.front().what;
     return "asks for more than the pool has now" + what;
   }
+  if (plan.is_over_quota(party)) {
+    const Quota& quota = view.snapshot.policy.quotas[static_cast<size_t>(plan.over_quota[static_cast<size_t>(party)])];
+    return "held back by " + quota_word(quota.name) + "=" + std::to_string(quota.most);
+  }
   const std::string held = holders_reason(view, party);
   return held.empty() ? "others stand before it in line" : held;
 }
@@ -127,6 +131,9 @@ Plan plan_for_all(const Snapshot& all) {
       out.verdicts[index] = part.verdicts[static_cast<size_t>(i)];
       out.starts_us[index] = part.starts_us[static_cast<size_t>(i)];
       out.line.push_back(static_cast<int>(index));
+      if (!part.is_over_quota(i)) continue;
+      out.over_quota.resize(all.parties.size(), -1);
+      out.over_quota[index] = part.over_quota[static_cast<size_t>(i)];
     }
   };
   merge(top_level(all));

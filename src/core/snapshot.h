@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/claim.h"
+#include "core/policy.h"
 
 namespace berth {
 
@@ -44,6 +45,8 @@ struct PartyKey {
 
   // Its owner's directory in the pool: the uid as text, perhaps with a suffix.
   [[nodiscard]] std::string_view dir() const { return {dir_text.data(), dir_size}; }
+  // The uid as text.
+  [[nodiscard]] std::string_view user() const { return dir().substr(0, dir().find('.')); }
   friend auto operator<=>(const PartyKey&, const PartyKey&) = default;
   // Requires dir.size() <= 24.
   [[nodiscard]] static PartyKey of(const PartyId& id, std::string_view dir);
@@ -120,11 +123,6 @@ struct Party : PartyKey {
 struct Resource {
   std::string name;
   int64_t capacity = 0;
-};
-
-struct Policy {
-  int64_t age_s = 3600;  // one point of priority outweighs this much waiting
-  int max_priority = 10;
 };
 
 // Where a name stands in a table that only grows at its end. Few names are looked for one by one; of

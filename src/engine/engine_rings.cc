@@ -117,10 +117,8 @@ void Engine::ring_concerned_by_newcomer(Look& look, PartyState self_after, bool 
   become(look, self_after);
   const Plan after = plan(look.snapshot, look.dead);
   const std::vector<int> concerned = newcomer_concerns(look.snapshot, before.plan, after, look.self);
-  const bool helps = std::any_of(before.plan.line.begin(), before.plan.line.end(), [&](int waiter) {
-    const auto i = static_cast<size_t>(waiter);
-    return before.plan.verdicts[i] == Verdict::wait && after.verdicts[i] == Verdict::seat;
-  });
+  const bool helps = std::any_of(before.plan.line.begin(), before.plan.line.end(),
+                                 [&](int waiter) { return lets_go(before.plan, after, waiter); });
   if (helps && nobody_else_changed) {
     before.chains = sure_blockers(look.snapshot, before.plan);
     ring_for(look, concerned, before, {}, /*self_gone=*/false);

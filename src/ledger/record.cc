@@ -405,6 +405,7 @@ std::string encode_config(const PoolConfig& config) {
   for (const NamedAmount& c : config.capacities) out += ' ' + c.name + '=' + std::to_string(c.amount);
   out += " policy.age=" + std::to_string(config.policy.age_s);
   out += " policy.max_priority=" + std::to_string(config.policy.max_priority);
+  for (const Quota& q : config.policy.quotas) out += ' ' + quota_word(q.name) + '=' + std::to_string(q.most);
   return out;
 }
 
@@ -425,6 +426,11 @@ bool decode_config(std::string_view text, PoolConfig& config) {
     } else if (key == "policy.max_priority") {
       if (*amount > max_priority_magnitude) return false;
       read.policy.max_priority = static_cast<int>(*amount);
+    } else if (const auto name = quota_name(key)) {
+      if (*amount < 1 || read.policy.quotas.size() >= max_quotas) return false;
+      for (const Quota& q : read.policy.quotas)
+        if (q.name == *name) return false;
+      read.policy.quotas.push_back({std::string(*name), *amount});
     } else if (key.starts_with("policy.")) {
       continue;  // a later version's policy: not ours to judge
     } else {

@@ -12,6 +12,7 @@
 namespace berth {
 
 enum class WithCards { no, yes };
+enum class WithQuotas { no, yes };
 
 inline Claim any_claim(WithCards with_cards) {
   Claim claim;
@@ -45,10 +46,16 @@ inline void remove(Snapshot& snapshot, const std::vector<bool>& gone) {
   snapshot.parties = std::move(left);
 }
 
-inline Snapshot any_pool(WithCards with_cards, int at_most) {
+inline Snapshot any_pool(WithCards with_cards, int at_most, WithQuotas with_quotas = WithQuotas::no) {
   PoolSketch pool({{"cpu", 3}, {"ram", 3}, {"lic", 2}});
+  if (with_quotas == WithQuotas::yes) {
+    pool.snapshot.policy.quotas.push_back({"cpu", *rc::gen::inRange(1, 3)});
+    for (const char* name : {"gpus", "lic"})
+      if (*rc::gen::inRange(0, 2) == 0) pool.snapshot.policy.quotas.push_back({name, *rc::gen::inRange(1, 3)});
+  }
   const int count = *rc::gen::inRange(2, at_most + 1);
   for (int i = 0; i < count; ++i) {
+    if (with_quotas == WithQuotas::yes) pool.as_user(*rc::gen::element<std::string>("1001", "1001.1", "1002"));
     pool.waits(any_claim(with_cards), *rc::gen::inRange(0, 3) / 2);
     // Some sit down as soon as they may, some are slow.
     const Plan now = plan(pool.snapshot);
@@ -66,9 +73,10 @@ inline Snapshot any_pool(WithCards with_cards, int at_most) {
 // who hold some are past it.
 enum class Saying : uint8_t { some, all };
 
-inline Snapshot any_timed_pool(WithCards with_cards, int at_most, Saying saying) {
+inline Snapshot any_timed_pool(WithCards with_cards, int at_most, Saying saying,
+                               WithQuotas with_quotas = WithQuotas::no) {
   constexpr int64_t second = 1'000'000;
-  Snapshot s = any_pool(with_cards, at_most);
+  Snapshot s = any_pool(with_cards, at_most, with_quotas);
   s.now_us = 1'000 * second;
   for (Party& p : s.parties) {
     p.expect_s = saying == Saying::all || *rc::gen::inRange(0, 3) != 0 ? *rc::gen::inRange(1, 9) : 0;
@@ -110,9 +118,10 @@ inline std::vector<bool> chosen(const Snapshot& snapshot, const std::vector<int>
 // One line a party, for a counterexample.
 inline std::string sketch(const Snapshot& s) {
   std::string out;
+  for (const Quota& q : s.policy.quotas) out += q.name + " a user " + std::to_string(q.most) + "\n";
   for (size_t i = 0; i < s.parties.size(); ++i) {
     const Party& p = s.parties[i];
-    out += std::to_string(i) + (p.state == PartyState::held ? " holds" : " waits");
+    out += std::to_string(i) + " of " + std::string(p.dir()) + (p.state == PartyState::held ? " holds" : " waits");
     if (p.priority != 0) out += " at priority " + std::to_string(p.priority);
     for (const Amount& a : s.counters(p)) out += " " + s.resources[a.resource].name + "=" + std::to_string(a.amount);
     if (p.gpu.count > 0) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "sched/quota.h"
 #include "sched/timeline.h"
 
 namespace berth {
@@ -12,6 +13,8 @@ namespace {
 bool possible(const Snapshot& snapshot, const Party& party) {
   for (const Amount& a : snapshot.counters(party))
     if (a.amount > snapshot.resources[a.resource].capacity) return false;
+  for (const Quota& q : snapshot.policy.quotas)
+    if (quota_use(snapshot, party, q) > q.most) return false;
   if (party.gpu.count == 0) return true;
   const auto eligible = snapshot.eligible(party);
   const auto enough = [&](const Eligible& e) { return could_ever_hold(party, e); };
@@ -22,7 +25,7 @@ bool possible(const Snapshot& snapshot, const Party& party) {
 class Walk {
  public:
   Walk(const Snapshot& snapshot, const std::vector<bool>& absent, Extent extent)
-      : snapshot_(snapshot), now_us_(std::max<int64_t>(0, snapshot.now_us)), extent_(extent) {
+      : snapshot_(snapshot), quotas_(snapshot), now_us_(std::max<int64_t>(0, snapshot.now_us)), extent_(extent) {
     const size_t count = snapshot.parties.size();
     result_.verdicts.assign(count, Verdict::none);
     for (size_t i = 0; i < count; ++i) {
@@ -34,6 +37,7 @@ class Walk {
       (party.state == PartyState::held ? holders_ : line_).push_back({0, static_cast<int>(i)});
     }
     line_up(line_);
+    open_quotas();
   }
 
   Plan run() {
@@ -43,7 +47,7 @@ class Walk {
       const int index = line_[position].index;
       result_.line.push_back(index);
       if (verdict(index) == Verdict::impossible) continue;
-      if (position >= needed) continue;
+      if (position >= needed || result_.is_over_quota(index)) continue;
       catch_up_with(timeline, line_[position].key_us, index);
       place(timeline, index, fits_now_[position], horizons_us_[position]);
       if (result_.timed && fits_now_[position] && verdict(index) == Verdict::wait) result_.held_back.push_back(index);
@@ -69,6 +73,31 @@ class Walk {
       const PartyKey& ka = at(a.index);
       return ka < at(b.index);
     });
+  }
+
+  // What the holders leave of each quota.
+  void open_quotas() {
+    if (!quotas_.any()) return;
+    result_.over_quota.assign(snapshot_.parties.size(), -1);
+    quota_left_.resize(quotas_.items());
+    const auto each = [&](const std::vector<Stand>& stands, const auto& visit) {
+      for (const Stand& stand : stands)
+        for (const Quotas::Use& use : quotas_.of(stand.index)) visit(use);
+    };
+    const auto open = [&](const Quotas::Use& use) { quota_left_[use.item] = snapshot_.policy.quotas[use.quota].most; };
+    each(holders_, open);
+    each(line_, open);
+    each(holders_, [&](const Quotas::Use& use) { quota_left_[use.item] -= use.amount; });
+  }
+
+  // In the order of the line: whether what is left to its user is enough for it. See quota.h.
+  bool within_quotas(int index) {
+    const auto uses = quotas_.of(index);
+    for (const Quotas::Use& use : uses)
+      if (use.amount > quota_left_[use.item]) result_.over_quota[static_cast<size_t>(index)] = use.quota;
+    const bool within = !result_.is_over_quota(index);
+    for (const Quotas::Use& use : uses) quota_left_[use.item] = within ? quota_left_[use.item] - use.amount : 0;
+    return within;
   }
 
   // How long a party stays from when it sits down, by its own word.
@@ -115,7 +144,7 @@ class Walk {
       const int index = line_[position].index;
       const Party& party = at(index);
       verdict(index) = possible(snapshot_, party) ? Verdict::wait : Verdict::impossible;
-      if (verdict(index) == Verdict::impossible) continue;
+      if (verdict(index) == Verdict::impossible || !within_quotas(index)) continue;
       fits_now_[position] = timeline.fits_now(party);
       if (fits_now_[position] || extent_ == Extent::everybody) needed = position + 1;
     }
@@ -183,6 +212,8 @@ class Walk {
   }
 
   const Snapshot& snapshot_;
+  const Quotas quotas_;
+  std::vector<int64_t> quota_left_;  // by item
   int64_t now_us_;
   Extent extent_;
   std::vector<Stand> line_;
@@ -214,6 +245,9 @@ std::vector<Shortfall> shortfalls(const Snapshot& snapshot, int index) {
     const Resource& r = snapshot.resources[a.resource];
     if (a.amount > r.capacity) out.push_back({r.name, a.amount, r.capacity});
   }
+  for (const Quota& q : snapshot.policy.quotas)
+    if (const int64_t use = quota_use(snapshot, party, q); use > q.most)
+      out.push_back({quota_word(q.name), use, q.most});
   if (party.gpu.count == 0) return out;
   const auto eligible = static_cast<int64_t>(party.eligible.count);
   if (eligible < party.gpu.count) {

@@ -46,7 +46,13 @@ struct Plan {
   int64_t look_again_us = -1;  // until then, with nobody coming or going, they stay so; -1: for ever
   // Extent::everybody: by party index, when it will be seated if all ends come as expected; -1: unknown.
   std::vector<int64_t> starts_us;
+  // By party index, of those that wait: the quota that its user's other leases use up, an index into
+  // Policy::quotas; -1: none. Empty where the pool has no quotas. See quota.h.
+  std::vector<int> over_quota;
 
+  [[nodiscard]] bool is_over_quota(int party) const {
+    return !over_quota.empty() && over_quota[static_cast<size_t>(party)] >= 0;
+  }
   // The devices of a party whose verdict is seat; empty where it asks for none.
   [[nodiscard]] const std::vector<uint16_t>& seat_of(int party) const;
 };
@@ -58,7 +64,7 @@ struct Plan {
 
 // What keeps a claim from ever fitting.
 struct Shortfall {
-  std::string what;   // "cpu", "ram", "gpu", "vram", ...
+  std::string what;   // "cpu", "ram", "gpu", "vram", ...; the word of a quota
   int64_t asked = 0;  // bytes for ram and vram
   int64_t there = 0;
 };

@@ -122,6 +122,40 @@ TEST(PlanCards, ACardThatIsTooSmallForWhoWaitsIsNotKeptFromOthers) {
   EXPECT_EQ(verdicts(plan(pool.snapshot)), "- wait seat");
 }
 
+// A and B have a fast link between them, and so have C and D.
+const std::vector<DeviceRef> two_pairs{{"A", 24, 1, 0}, {"B", 24, 1, 0}, {"C", 24, 2, 0}, {"D", 24, 2, 0}};
+
+TEST(PlanCards, SeveralComeFromOneGroupWithAFastLink) {
+  PoolSketch pool({});
+  pool.holds(cards(1, two_pairs), {0});
+  const int pair = pool.waits(cards(2, two_pairs));
+  EXPECT_EQ(devices_of(pool.snapshot, plan(pool.snapshot), pair), "CD") << "not B, though it stands before them";
+}
+
+TEST(PlanCards, ASingleOneComesFromThePairThatIsBrokenUp) {
+  PoolSketch pool({});
+  pool.holds(cards(1, two_pairs), {2});
+  const int single = pool.waits(cards(1, two_pairs));
+  const int pair = pool.waits(cards(2, two_pairs));
+  const Plan now = plan(pool.snapshot);
+  EXPECT_EQ(devices_of(pool.snapshot, now, single), "D");
+  EXPECT_EQ(devices_of(pool.snapshot, now, pair), "AB");
+}
+
+TEST(PlanCards, NeighboursAreKeptForWhoHasToWaitForThem) {
+  PoolSketch pool({});
+  pool.holds(cards(1, two_pairs), {0});
+  pool.holds(cards(1, two_pairs), {1});
+  const int pair = pool.waits(cards(2, two_pairs));
+  Snapshot s = pool.snapshot;
+  s.now_us = 1'000'000'000;
+  for (Party& p : s.parties) {
+    p.expect_s = 10;
+    if (p.state == PartyState::held) p.seated_us = s.now_us;
+  }
+  EXPECT_EQ(devices_of(s, plan(s), pair), "CD") << "with expected ends it is chosen alike";
+}
+
 // ---- properties ----
 
 // Adds up by name; knows nothing of how the plan counts.

@@ -27,6 +27,8 @@ class PoolSketch {
     return add(claim, PartyState::held, 0, std::move(grant));
   }
   int waits(const Claim& claim, int priority = 0) { return add(claim, PartyState::waiting, priority, {}); }
+  // Whose the parties that are added from now on are.
+  void as_user(std::string dir) { dir_ = std::move(dir); }
 
   Snapshot snapshot;
 
@@ -37,7 +39,7 @@ class PoolSketch {
     record.id.text.fill('a');
     record.id.text[8] = static_cast<char>('a' + number / 26);
     record.id.text[9] = static_cast<char>('a' + number % 26);
-    record.dir = "1001";
+    record.dir = dir_;
     record.arrival_us = 1'000'000 + number;
     record.state = state;
     record.priority = priority;
@@ -46,6 +48,8 @@ class PoolSketch {
     EXPECT_EQ(decode_record(record_name(record), record_target(record), snapshot), Decoded::ok);
     return number;
   }
+
+  std::string dir_ = "1001";
 };
 
 // "seat wait impossible -" for the parties in the order of their numbers.

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/index_set.h"
+#include "sched/quota.h"
 
 namespace berth {
 
@@ -16,6 +17,8 @@ struct Shape {
   bool gpu = false;
   bool one_or_whole = false;
   IndexSet devices;
+  std::vector<uint32_t> quotas;  // items, sorted
+  bool over_quota = false;
   friend bool operator==(const Shape&, const Shape&) = default;
 };
 
@@ -30,8 +33,12 @@ void each_device(const Snapshot& snapshot, const Party& party, const Visit& visi
     if (could_ever_hold(party, e)) visit(e.device);
 }
 
-Shape shape_of(const Snapshot& snapshot, const Party& party) {
+// Party `index` of the snapshot that `quotas` is of.
+Shape shape_of(const Snapshot& snapshot, const Quotas& quotas, int index) {
+  const Party& party = snapshot.parties[static_cast<size_t>(index)];
   Shape shape;
+  for (const Quotas::Use& use : quotas.of(index)) shape.quotas.push_back(use.item);
+  std::sort(shape.quotas.begin(), shape.quotas.end());
   for (const Amount& a : snapshot.counters(party)) shape.counters.add(a.resource);
   shape.gpu = party.gpu.count > 0;
   shape.one_or_whole = party.gpu.count == 1 || party.gpu.whole;
@@ -39,14 +46,20 @@ Shape shape_of(const Snapshot& snapshot, const Party& party) {
   return shape;
 }
 
+// Who is over quota closes nothing but that; when it is so no more, what it is short of then.
 bool surely_blocks(const Shape& ahead, const Shape& behind) {
+  if (ahead.over_quota &&
+      !std::includes(behind.quotas.begin(), behind.quotas.end(), ahead.quotas.begin(), ahead.quotas.end()))
+    return false;
   if (!ahead.counters.within(behind.counters)) return false;
   if (!ahead.gpu) return !ahead.counters.empty();
   return behind.gpu && ahead.one_or_whole && behind.devices.within(ahead.devices);
 }
 
 bool shapes_contend(const Shape& a, const Shape& b) {
-  return a.counters.meets(b.counters) || a.devices.meets(b.devices);
+  const auto among_b = [&](uint32_t item) { return std::binary_search(b.quotas.begin(), b.quotas.end(), item); };
+  return a.counters.meets(b.counters) || a.devices.meets(b.devices) ||
+         std::any_of(a.quotas.begin(), a.quotas.end(), among_b);
 }
 
 const Party& at(const Snapshot& snapshot, int index) { return snapshot.parties[static_cast<size_t>(index)]; }
@@ -78,22 +91,34 @@ class RingList {
 
 // ---- with estimates: see "Who watches whom when jobs say how long they take" in watch.h ----
 
-// Calls visit(item) for each counter and device of it; an item is a resource's index, or past those a
-// device's.
-template <class Visit>
-void each_item(const Snapshot& snapshot, const Party& party, const Visit& visit) {
-  for (const Amount& a : snapshot.counters(party)) visit(size_t{a.resource});
-  each_device(snapshot, party, [&](uint16_t d) { visit(snapshot.resources.size() + d); });
-}
+// Counters, devices and quotas, numbered in this order.
+class Items {
+ public:
+  explicit Items(const Snapshot& snapshot) : snapshot_(snapshot), quotas_(snapshot) {}
+  [[nodiscard]] size_t size() const { return snapshot_.resources.size() + snapshot_.devices.size() + quotas_.items(); }
+  // Calls visit(item) for each that the party has or wants some of.
+  template <class Visit>
+  void each(int index, const Visit& visit) const {
+    const Party& party = snapshot_.parties[static_cast<size_t>(index)];
+    for (const Amount& a : snapshot_.counters(party)) visit(size_t{a.resource});
+    const size_t devices = snapshot_.resources.size();
+    each_device(snapshot_, party, [&](uint16_t d) { visit(devices + d); });
+    for (const Quotas::Use& use : quotas_.of(index)) visit(devices + snapshot_.devices.size() + use.item);
+  }
+
+ private:
+  const Snapshot& snapshot_;
+  Quotas quotas_;
+};
 
 constexpr uint8_t lookouts_each = 2;
 
 // For each item of parties[of] the two nearest waiters that want it: behind it if it stands in line, else
 // from the front.
-void add_watchers(const Snapshot& snapshot, const Plan& plan, int of, std::vector<int>& out) {
-  std::vector<uint8_t> left(snapshot.resources.size() + snapshot.devices.size(), 0);
+void add_watchers(const Snapshot& snapshot, const Items& items, const Plan& plan, int of, std::vector<int>& out) {
+  std::vector<uint8_t> left(items.size(), 0);
   size_t open = 0;
-  each_item(snapshot, at(snapshot, of), [&](size_t item) {
+  items.each(of, [&](size_t item) {
     if (left[item] == 0) ++open;
     left[item] = lookouts_each;
   });
@@ -103,7 +128,7 @@ void add_watchers(const Snapshot& snapshot, const Plan& plan, int of, std::vecto
   for (; from != plan.line.end() && open > 0; ++from) {
     if (*from == of || verdict_of(plan, *from) != Verdict::wait) continue;
     bool one = false;
-    each_item(snapshot, at(snapshot, *from), [&](size_t item) {
+    items.each(*from, [&](size_t item) {
       if (left[item] == 0) return;
       one = true;
       if (--left[item] == 0) --open;
@@ -114,12 +139,13 @@ void add_watchers(const Snapshot& snapshot, const Plan& plan, int of, std::vecto
 
 // The two that stand first for each item.
 std::vector<int> lookouts(const Snapshot& snapshot, const Plan& plan) {
-  std::vector<uint8_t> left(snapshot.resources.size() + snapshot.devices.size(), lookouts_each);
+  const Items items(snapshot);
+  std::vector<uint8_t> left(items.size(), lookouts_each);
   std::vector<int> out;
   for (const int waiter : plan.line) {
     if (verdict_of(plan, waiter) != Verdict::wait) continue;
     bool one = false;
-    each_item(snapshot, at(snapshot, waiter), [&](size_t item) {
+    items.each(waiter, [&](size_t item) {
       if (left[item] == 0) return;
       one = true;
       --left[item];
@@ -132,15 +158,16 @@ std::vector<int> lookouts(const Snapshot& snapshot, const Plan& plan) {
 // What `self` watches of those ahead and of the holders.
 std::vector<int> timed_watch(const Snapshot& snapshot, const Plan& plan, int self, const std::vector<int>& entitled,
                              bool& first_of_some) {
-  std::vector<uint8_t> left(snapshot.resources.size() + snapshot.devices.size(), 0);
-  each_item(snapshot, at(snapshot, self), [&](size_t item) { left[item] = lookouts_each; });
+  const Items items(snapshot);
+  std::vector<uint8_t> left(items.size(), 0);
+  items.each(self, [&](size_t item) { left[item] = lookouts_each; });
   std::vector<int> out = entitled;
   auto from = std::find(plan.line.rbegin(), plan.line.rend(), self);
   if (from != plan.line.rend()) ++from;
   for (; from != plan.line.rend(); ++from) {
     if (verdict_of(plan, *from) != Verdict::wait) continue;
     bool one = false;
-    each_item(snapshot, at(snapshot, *from), [&](size_t item) {
+    items.each(*from, [&](size_t item) {
       if (left[item] == 0) return;
       one = true;
       --left[item];
@@ -148,14 +175,15 @@ std::vector<int> timed_watch(const Snapshot& snapshot, const Plan& plan, int sel
     if (one) out.push_back(*from);
   }
   first_of_some = false;
-  each_item(snapshot, at(snapshot, self), [&](size_t item) { first_of_some = first_of_some || left[item] > 0; });
+  items.each(self, [&](size_t item) { first_of_some = first_of_some || left[item] > 0; });
   return out;
 }
 
 }  // namespace
 
 bool contend(const Snapshot& snapshot, int a, int b) {
-  return shapes_contend(shape_of(snapshot, at(snapshot, a)), shape_of(snapshot, at(snapshot, b)));
+  const Quotas none;
+  return shapes_contend(shape_of(snapshot, none, a), shape_of(snapshot, none, b));
 }
 
 Chains sure_blockers(const Snapshot& snapshot, const Plan& plan) {
@@ -166,9 +194,11 @@ Chains sure_blockers(const Snapshot& snapshot, const Plan& plan) {
   std::vector<Kind> kinds;
   Chains chains(snapshot.parties.size(), {-1, -1});
   if (plan.timed) return chains;
+  const Quotas quotas(snapshot);
   for (size_t position = 0; position < plan.line.size(); ++position) {
     const int self = plan.line[position];
-    const Shape shape = shape_of(snapshot, at(snapshot, self));
+    Shape shape = shape_of(snapshot, quotas, self);
+    shape.over_quota = plan.is_over_quota(self);
     std::array<int, 2> nearest{-1, -1};
     Kind* own = nullptr;
     for (Kind& kind : kinds) {
@@ -197,37 +227,32 @@ namespace {
 // groups they fall into are found in one walk (union-find), however many parties and names there are.
 class Reach {
  public:
-  Reach(const Snapshot& snapshot, const Plan& plan, int self)
-      : snapshot_(snapshot), up_(snapshot.resources.size() + snapshot.devices.size()) {
+  Reach(const Snapshot& snapshot, const Plan& plan, int self) : items_(snapshot), up_(items_.size()) {
     std::iota(up_.begin(), up_.end(), 0U);
     for (const int other : plan.line) {
       if (other != self && verdict_of(plan, other) == Verdict::impossible) continue;
-      const std::optional<uint32_t> group = join(at(snapshot, other));
+      const std::optional<uint32_t> group = join(other);
       if (other != self) continue;
       own_ = group;
       break;
     }
   }
-  [[nodiscard]] bool touches(const Party& party) {
+  [[nodiscard]] bool touches(int party) {
     bool found = false;
-    if (own_) each_item(party, [&](uint32_t item) { found = found || root(item) == root(*own_); });
+    if (own_)
+      items_.each(party, [&](size_t item) { found = found || root(static_cast<uint32_t>(item)) == root(*own_); });
     return found;
   }
 
  private:
-  template <class Visit>
-  void each_item(const Party& party, const Visit& visit) {
-    for (const Amount& a : snapshot_.counters(party)) visit(uint32_t{a.resource});
-    const auto first = static_cast<uint32_t>(snapshot_.resources.size());
-    each_device(snapshot_, party, [&](uint16_t d) { visit(first + d); });
-  }
   uint32_t root(uint32_t item) {
     while (up_[item] != item) item = up_[item] = up_[up_[item]];
     return item;
   }
-  std::optional<uint32_t> join(const Party& party) {
+  std::optional<uint32_t> join(int party) {
     std::optional<uint32_t> first;
-    each_item(party, [&](uint32_t item) {
+    items_.each(party, [&](size_t number) {
+      const auto item = static_cast<uint32_t>(number);
       if (!first)
         first = item;
       else
@@ -236,8 +261,8 @@ class Reach {
     return first;
   }
 
-  const Snapshot& snapshot_;
-  std::vector<uint32_t> up_;  // by resource, then by device: towards the one that stands for its group
+  const Items items_;
+  std::vector<uint32_t> up_;  // by item: towards the one that stands for its group
   std::optional<uint32_t> own_;
 };
 
@@ -245,18 +270,17 @@ class Reach {
 
 Watch watch(const Snapshot& snapshot, const Plan& plan, int self) {
   Watch out;
-  const Shape mine = shape_of(snapshot, at(snapshot, self));
   Reach reach(snapshot, plan, self);
   for (const int other : plan.line) {
     if (other == self) break;
     if (verdict_of(plan, other) == Verdict::impossible) continue;
-    if (!reach.touches(at(snapshot, other))) continue;
+    if (!reach.touches(other)) continue;
     out.ahead.push_back(other);
     if (verdict_of(plan, other) == Verdict::seat) out.entitled.push_back(other);
   }
   for (size_t i = 0; i < snapshot.parties.size(); ++i) {
     if (snapshot.parties[i].state != PartyState::held) continue;
-    if (reach.touches(snapshot.parties[i])) out.holders.push_back(static_cast<int>(i));
+    if (reach.touches(static_cast<int>(i))) out.holders.push_back(static_cast<int>(i));
   }
 
   if (plan.timed) {
@@ -270,25 +294,34 @@ Watch watch(const Snapshot& snapshot, const Plan& plan, int self) {
       out.look_again_us = plan.look_again_us;
     return out;
   }
-  for (auto it = out.ahead.rbegin(); it != out.ahead.rend() && out.parties.size() < 2; ++it)
-    if (verdict_of(plan, *it) == Verdict::wait && surely_blocks(shape_of(snapshot, at(snapshot, *it)), mine))
-      out.parties.push_back(*it);
+  const Quotas quotas(snapshot);
+  const Shape mine = shape_of(snapshot, quotas, self);
+  for (auto it = out.ahead.rbegin(); it != out.ahead.rend() && out.parties.size() < 2; ++it) {
+    if (verdict_of(plan, *it) != Verdict::wait) continue;
+    Shape other = shape_of(snapshot, quotas, *it);
+    other.over_quota = plan.is_over_quota(*it);
+    if (surely_blocks(other, mine)) out.parties.push_back(*it);
+  }
   if (out.parties.size() == 2) return out;
   out.parties = out.holders;
   out.parties.insert(out.parties.end(), out.ahead.begin(), out.ahead.end());
   return out;
 }
 
+bool lets_go(const Plan& plan_before, const Plan& plan_after, int waiter) {
+  if (verdict_of(plan_before, waiter) != Verdict::wait) return false;
+  return verdict_of(plan_after, waiter) == Verdict::seat ||
+         (plan_after.is_over_quota(waiter) && !plan_before.is_over_quota(waiter));
+}
+
 std::vector<int> heirs(const Snapshot& before, const Plan& plan_before, const Chains& chains_before,
                        const Plan& plan_after) {
   std::vector<int> out;
-  const auto turned = [&](int index) {
-    return index >= 0 && verdict_of(plan_before, index) == Verdict::wait &&
-           verdict_of(plan_after, index) == Verdict::seat;
-  };
+  const auto turned = [&](int index) { return index >= 0 && lets_go(plan_before, plan_after, index); };
+  const Items items(before);
   for (const int waiter : plan_before.line) {
     if (plan_before.timed) {
-      if (turned(waiter)) add_watchers(before, plan_before, waiter, out);
+      if (turned(waiter)) add_watchers(before, items, plan_before, waiter, out);
       continue;
     }
     const std::array<int, 2>& chain = chains_before[static_cast<size_t>(waiter)];
@@ -301,7 +334,7 @@ std::vector<int> newcomer_concerns(const Snapshot& after, const Plan& plan_befor
   std::vector<int> out;
   if (!plan_after.timed) return out;
   if (!plan_before.timed) out = lookouts(after, plan_after);
-  if (at(after, self).state == PartyState::held) add_watchers(after, plan_after, self, out);
+  if (at(after, self).state == PartyState::held) add_watchers(after, Items(after), plan_after, self, out);
   return out;
 }
 
@@ -309,7 +342,7 @@ std::vector<int> overtaken(const Snapshot& after, const Plan& plan_after, int se
   std::vector<int> out;
   if (plan_after.line.empty() || plan_after.line.back() == self) return out;
   if (plan_after.timed) {
-    add_watchers(after, plan_after, self, out);
+    add_watchers(after, Items(after), plan_after, self, out);
     return out;
   }
   const Chains chains = sure_blockers(after, plan_after);
@@ -325,18 +358,20 @@ std::vector<int> dependents(const Snapshot& before, const Plan& plan_before, con
   RingList rings(plan_before, changed);
   if (changed.empty() || plan_before.line.empty()) return {};
   if (plan_before.timed) {
+    const Items items(before);
     std::vector<int> watchers;
-    for (const int c : changed) add_watchers(before, plan_before, c, watchers);
+    for (const int c : changed) add_watchers(before, items, plan_before, c, watchers);
     for (const int w : watchers) rings.add(w);
     return rings.in_line_order();
   }
+  const Quotas quotas(before);
   for (const int c : changed) {
     const bool was_holder = at(before, c).state == PartyState::held;
-    const Shape shape = shape_of(before, at(before, c));
+    const Shape shape = shape_of(before, quotas, c);
     for (const int waiter : plan_before.line) {
       const std::array<int, 2>& chain = chains[static_cast<size_t>(waiter)];
       if (was_holder) {
-        if (chain[1] < 0 && shapes_contend(shape, shape_of(before, at(before, waiter)))) rings.add(waiter);
+        if (chain[1] < 0 && shapes_contend(shape, shape_of(before, quotas, waiter))) rings.add(waiter);
       } else if (chain[0] == c || chain[1] == c) {
         rings.add(waiter);
       }
@@ -355,7 +390,9 @@ std::vector<int> entitled_and_keepers(const Snapshot& after, const Plan& plan_af
     int keepers = keepers_each;
     for (size_t next = position + 1; next < plan_after.line.size() && keepers > 0; ++next) {
       const int behind = plan_after.line[next];
-      if (verdict_of(plan_after, behind) == Verdict::impossible || !contend(after, entitled, behind)) continue;
+      if (verdict_of(plan_after, behind) == Verdict::impossible ||
+          !(contend(after, entitled, behind) || share_a_quota(after, at(after, entitled), at(after, behind))))
+        continue;
       rings.add(behind);
       --keepers;
     }

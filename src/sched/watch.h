@@ -7,7 +7,8 @@
 //
 //   X surely blocks W  <=>  X stands ahead and waits, each counter X claims W claims too, and if
 //   X claims GPUs then so does W, every device W may use X may use, and X asks for one device or
-//   for whole ones. (Whatever X is short of is then closed to W; see plan.h.)
+//   for whole ones. (Whatever X is short of is then closed to W; see plan.h.) If X is over quota, W must
+//   be of the same user and count against all that X counts against: X closes nothing else (quota.h).
 //
 // A waiter with two sure blockers watches the two nearest: one of them may be stopped, and a
 // stopped process tells nobody anything. A waiter with fewer watches every holder and every earlier
@@ -34,8 +35,8 @@ namespace berth {
 using Chains = std::vector<std::array<int, 2>>;
 [[nodiscard]] Chains sure_blockers(const Snapshot& snapshot, const Plan& plan);
 
-// True if the two could ever want the same thing. For a holder its granted devices count, for a
-// waiter the devices it may use.
+// True if the two could ever want the same thing of the pool; quotas apart. For a holder its granted devices count, for
+// a waiter the devices it may use.
 [[nodiscard]] bool contend(const Snapshot& snapshot, int a, int b);
 
 struct Watch {
@@ -71,8 +72,11 @@ inline constexpr int usual_keepers = 2;
 [[nodiscard]] std::vector<int> entitled_and_keepers(const Snapshot& after, const Plan& plan_after,
                                                     const std::vector<int>& changed, int keepers = usual_keepers);
 
+// Whether a waiter that others may count on blocks them no longer: it may sit down now, or is over quota.
+[[nodiscard]] bool lets_go(const Plan& plan_before, const Plan& plan_after, int waiter);
+
 // Those that counted on a waiter's waiting that may sit down now: it blocks them no longer, and will be a
-// holder before they look.
+// holder before they look. And on one that is over quota now.
 [[nodiscard]] std::vector<int> heirs(const Snapshot& before, const Plan& plan_before, const Chains& chains_before,
                                      const Plan& plan_after);
 

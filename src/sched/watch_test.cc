@@ -53,6 +53,52 @@ TEST(Contend, ADeviceHeldIsWhatIsHeldAndADeviceWantedIsWhatMayBe) {
   EXPECT_TRUE(contend(pool.snapshot, wants_b, wants_any));
 }
 
+TEST(Watch, NobodyReliesOnAnotherUsersWaiterThatIsOverQuota) {
+  PoolSketch pool({{"cpu", 2}});
+  pool.snapshot.policy.quotas = {{"cpu", 1}};
+  pool.holds(cpu(1));
+  for (int i = 0; i < 3; ++i) pool.waits(cpu(1));
+  pool.as_user("1002");
+  const int other = pool.holds(cpu(1));
+  pool.as_user("1003");
+  const int self = pool.waits(cpu(1));
+  const Plan now = plan(pool.snapshot);
+  const std::vector<int> watched = watch(pool.snapshot, now, self).parties;
+  EXPECT_TRUE(contains(watched, 0) && contains(watched, other)) << "either may let it in";
+  EXPECT_EQ(watch(pool.snapshot, now, 3).parties, (std::vector<int>{2, 1})) << "its user's own close the quota to it";
+}
+
+TEST(Rings, AReleaseWakesTheOwnOfItsUserThatAreOverQuota) {
+  PoolSketch pool({{"cpu", 4}, {"ram", 4}});
+  pool.snapshot.policy.quotas = {{"gpus", 1}};
+  const int holder = pool.holds(share(8, {{"A", 24}}), {0});
+  const int over = pool.waits(share(8, {{"B", 24}}));
+  const Plan before = plan(pool.snapshot);
+  EXPECT_TRUE(before.is_over_quota(over));
+  EXPECT_EQ(watch(pool.snapshot, before, over).parties, (std::vector<int>{holder})) << "on another card";
+  EXPECT_EQ(dependents(pool.snapshot, before, sure_blockers(pool.snapshot, before), {holder}),
+            (std::vector<int>{over}));
+}
+
+TEST(Rings, ANewcomerThatPutsAWaiterOverQuotaWakesWhoCountedOnIt) {
+  PoolSketch pool({{"cpu", 1}, {"ram", 1}});
+  pool.snapshot.policy.quotas = {{"cpu", 2}};
+  pool.as_user("1002");
+  pool.holds(counts({{"cpu", 1}, {"ram", 1}}));
+  pool.as_user("1001");
+  pool.waits(cpu(1));
+  const int last_within = pool.waits(cpu(1));
+  pool.as_user("1003");
+  const int self = pool.waits(cpu(1));
+  const Plan before = plan(pool.snapshot);
+  const Snapshot was = pool.snapshot;
+  pool.as_user("1001");
+  pool.waits(counts({{"cpu", 1}, {"ram", 1}}), 1);
+  const Plan after = plan(pool.snapshot);
+  EXPECT_TRUE(lets_go(before, after, last_within));
+  EXPECT_EQ(heirs(was, before, sure_blockers(was, before), after), (std::vector<int>{self}));
+}
+
 TEST(Rings, AReleaseWakesTheNextAndItsTwoKeepersAndNotTheWholeLine) {
   PoolSketch pool({{"cpu", 1}});
   pool.holds(cpu(1));
@@ -94,8 +140,7 @@ bool seated_unseen(const Snapshot& s, int self, const std::vector<int>& watched)
 }
 
 // In counters a waiter cannot be seated while all it watches stay and go on waiting.
-RC_GTEST_PROP(WatchAlways, IsSoundInCounters, ()) {
-  const Snapshot s = any_pool(WithCards::no, 7);
+void check_sound(const Snapshot& s) {
   const Plan now = plan(s);
   for (const int self : now.line)
     if (verdict(now, self) == Verdict::wait) {
@@ -103,6 +148,9 @@ RC_GTEST_PROP(WatchAlways, IsSoundInCounters, ()) {
       RC_ASSERT(!seated_unseen(s, self, watch(s, now, self).parties));
     }
 }
+
+RC_GTEST_PROP(WatchAlways, IsSoundInCounters, ()) { check_sound(any_pool(WithCards::no, 7)); }
+RC_GTEST_PROP(WatchAlways, IsSoundWithQuotas, ()) { check_sound(any_pool(WithCards::no, 7, WithQuotas::yes)); }
 
 // Where cards are chosen, what one waiter has set aside may move when somebody goes whom another does
 // not watch. Then some waiter that stays watched one of those who went: it looks, and rings.
@@ -132,6 +180,13 @@ RC_GTEST_PROP(WatchAlways, SomebodyLooksWheneverATurnComesOnCards, ()) {
 }
 RC_GTEST_PROP(WatchAlways, SomebodyLooksWheneverATurnComesAndEndsAreExpected, ()) {
   check_somebody_looks(any_timed_pool(WithCards::yes, 6, Saying::some));
+}
+
+RC_GTEST_PROP(WatchAlways, SomebodyLooksWheneverATurnComesOnCardsWithQuotas, ()) {
+  check_somebody_looks(any_pool(WithCards::yes, 6, WithQuotas::yes));
+}
+RC_GTEST_PROP(WatchAlways, SomebodyLooksWheneverATurnComesAndEndsAreExpectedWithQuotas, ()) {
+  check_somebody_looks(any_timed_pool(WithCards::yes, 6, Saying::some, WithQuotas::yes));
 }
 
 // The change: a holder or a waiter leaves, or one who is entitled sits down.
@@ -177,6 +232,47 @@ RC_GTEST_PROP(RingsAlways, ReachAllWhoseTurnItIsWhereEndsAreExpected, ()) {
 
 RC_GTEST_PROP(RingsAlways, ReachAllWhoseTurnItIsAndAllWhoseWatchDoesNotDoAnyMore, ()) { check_rings(WithCards::no, 6); }
 RC_GTEST_PROP(RingsAlways, ReachAllWhoseTurnItIsOnCards, ()) { check_rings(WithCards::yes, 7); }
+RC_GTEST_PROP(RingsAlways, ReachAllWhoseTurnItIsAndAllWhoseWatchDoesNotDoAnyMoreWithQuotas, ()) {
+  check_rings_in(any_pool(WithCards::no, 6, WithQuotas::yes), WithCards::no);
+}
+RC_GTEST_PROP(RingsAlways, ReachAllWhoseTurnItIsOnCardsWithQuotas, ()) {
+  check_rings_in(any_pool(WithCards::yes, 7, WithQuotas::yes), WithCards::yes);
+}
+RC_GTEST_PROP(RingsAlways, ReachAllWhoseTurnItIsWhereEndsAreExpectedWithQuotas, ()) {
+  check_rings_in(any_timed_pool(WithCards::yes, 7, Saying::some, WithQuotas::yes), WithCards::yes);
+}
+
+// One comes into the line, perhaps ahead of others. Who is not rung goes on watching what it did.
+void check_rings_for_a_newcomer(const Snapshot& after) {
+  const int self = *rc::gen::inRange(0, static_cast<int>(after.parties.size()));
+  if (after.parties[static_cast<size_t>(self)].state != PartyState::waiting) return;
+  std::vector<bool> without(after.parties.size(), false);
+  without[static_cast<size_t>(self)] = true;
+  const Plan was = plan(after, without);
+  const Plan is = plan(after);
+  if (verdict(is, self) != Verdict::wait) return;
+  std::vector<int> rung = newcomer_concerns(after, was, is, self);
+  const auto add = [&](const std::vector<int>& more) { rung.insert(rung.end(), more.begin(), more.end()); };
+  if (std::any_of(was.line.begin(), was.line.end(), [&](int waiter) { return lets_go(was, is, waiter); })) {
+    add(entitled_and_keepers(after, is, {}));
+    add(heirs(after, was, sure_blockers(after, was), is));
+  }
+  add(overtaken(after, is, self));
+  for (const int other : was.line) {
+    if (other == self || contains(rung, other)) continue;
+    RC_LOG() << self << " comes; of " << other << "\n" << sketch(after);
+    RC_ASSERT(verdict(is, other) != Verdict::seat || verdict(was, other) == Verdict::seat);
+    if (verdict(was, other) != Verdict::wait || verdict(is, other) != Verdict::wait) continue;
+    RC_ASSERT(!seated_unseen(after, other, watch(after, was, other).parties));
+  }
+}
+
+RC_GTEST_PROP(RingsAlways, ReachAllWhoseWatchANewcomerUndoes, ()) {
+  check_rings_for_a_newcomer(any_pool(WithCards::no, 7));
+}
+RC_GTEST_PROP(RingsAlways, ReachAllWhoseWatchANewcomerUndoesWithQuotas, ()) {
+  check_rings_for_a_newcomer(any_pool(WithCards::no, 7, WithQuotas::yes));
+}
 
 }  // namespace
 }  // namespace berth

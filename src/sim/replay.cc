@@ -131,10 +131,8 @@ class Replay {
     const bool at_once = look().verdicts[static_cast<size_t>(self)] == Verdict::seat;
     if (at_once) sit_down(self, look().seat_of(self));
     const Plan& after = look();
-    const bool helps = std::any_of(before.line.begin(), before.line.end(), [&](int waiter) {
-      const auto i = static_cast<size_t>(waiter);
-      return before.verdicts[i] == Verdict::wait && after.verdicts[i] == Verdict::seat;
-    });
+    const bool helps =
+        std::any_of(before.line.begin(), before.line.end(), [&](int waiter) { return lets_go(before, after, waiter); });
     if (helps) {
       ring_all(entitled_and_keepers(pool_, after, {self}));
       ring_all(heirs(pool_, before, sure_blockers(pool_, before), after));

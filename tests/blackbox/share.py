@@ -1,0 +1,75 @@
+"""What one user may have, and who goes first, as the pool's policy says."""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from berthtest import Pool, check, main, wait_exit, wait_until  # noqa: E402
+
+
+def spawn(pool, claim, *command, user=None):
+    more = as_user(user) if user else {}
+    return pool.spawn("run", *claim, "--", *command, **more)
+
+
+def state(pool, process):
+    lease = pool.lease_of(process)
+    return lease and lease["state"]
+
+
+def sits(pool, process):
+    wait_until(lambda: state(pool, process) == "held", 5, "it to sit", pool)
+    return process
+
+
+def stands(pool, process):
+    wait_until(lambda: state(pool, process) == "waiting", 5, "it to wait", pool)
+    return process
+
+
+def test_a_user_has_no_more_than_the_quota():
+    with Pool(sim_gpus="4x8G") as pool:
+        check(pool.run("set", "policy.max.gpus_per_user=2").returncode == 0, "set")
+        first = sits(pool, spawn(pool, ["--gpus", "1"], "sleep", "30"))
+        sits(pool, spawn(pool, ["--vram", "1G"], "sleep", "30"))
+        third = stands(pool, spawn(pool, ["--gpus", "1"], "true"))
+        fourth = stands(pool, spawn(pool, ["--gpus", "1"], "true"))
+        reason = pool.lease_of(third)["reason"]
+        check(reason == "held back by policy.max.gpus_per_user=2", reason)
+        other = sits(pool, spawn(pool, ["--cpu", "1"], "sleep", "30"))
+        check(pool.run("run", "--no-wait", "--gpus", "1", "--", "true").returncode == 75, "no more for who does not wait")
+        first.terminate()
+        check(wait_exit(third, 5, pool) == 0 and wait_exit(fourth, 5, pool) == 0, "both run when one has gone")
+        check(state(pool, other) == "held", "others are not concerned")
+
+
+def test_a_claim_above_it_is_refused():
+    with Pool(sim_gpus="4x8G", license=5) as pool:
+        check(pool.run("set", "policy.max.gpus_per_user=2", "policy.max.license_per_user=3").returncode == 0, "set")
+        got = pool.run("run", "--gpus", "3", "--", "true")
+        check(got.returncode == 3, f"exit {got.returncode}")
+        check("asks for 3 gpus, but policy.max.gpus_per_user=2 is the most that one user may have" in got.stderr, got.stderr)
+        got = pool.run("run", "-r", "license=4", "--", "true")
+        check(got.returncode == 3 and "policy.max.license_per_user=3" in got.stderr, got.stderr)
+        check(pool.run("unset", "policy.max.gpus_per_user").returncode == 0, "unset")
+        check(pool.run("run", "--gpus", "3", "--", "true").returncode == 0, "without it, it runs")
+
+
+def test_inside_a_lease_only_the_lease_counts():
+    with Pool(slot=4) as pool:
+        pool.run("set", "policy.max.slot_per_user=2")
+        inner = f"{os.environ['BERTH']} run -r slot=1 -- true"
+        got = pool.run("run", "-r", "slot=2", "--", "sh", "-c", f"{inner} && {inner}", timeout=10)
+        check(got.returncode == 0, got.stderr)
+
+
+def test_settings_are_checked():
+    with Pool() as pool:
+        for bad in ("policy.max.gpus_per_user=0", "policy.max.gpus_per_user=x", "policy.max.gpu_per_user=1",
+                    "policy.max._per_user=1", "policy.max.gpus=1"):
+            got = pool.run("set", bad)
+            check(got.returncode == 2 and got.stderr.count("\n") == 1, f"{bad}: exit {got.returncode} {got.stderr}")
+
+
+if __name__ == "__main__":
+    main([test_a_user_has_no_more_than_the_quota, test_a_claim_above_it_is_refused, test_inside_a_lease_only_the_lease_counts,
+          test_settings_are_checked])
