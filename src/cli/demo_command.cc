@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,22 +19,58 @@
 #include "cli/say.h"
 #include "cli/view.h"
 #include "ledger/local_ledger.h"
+#include "run/supervisor.h"
 
 namespace berth {
 
 namespace {
 
 constexpr int64_t patience_us = 20'000'000;
+constexpr int farewell_ms = 2000;  // for a job to end when the show is broken off
+
+// Ctrl-C and its like, held back so that the show can tidy up first.
+class Interruption {
+ public:
+  Interruption() {
+    sigemptyset(&held_back_);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE}) sigaddset(&held_back_, signal);
+    ::sigprocmask(SIG_BLOCK, &held_back_, &before_);
+    fd_.reset(::signalfd(-1, &held_back_, SFD_CLOEXEC | SFD_NONBLOCK));
+  }
+  // For the show's children.
+  [[nodiscard]] const sigset_t& inherited_mask() const { return before_; }
+  // Sleeps for so long, or until `other_fd` is readable (negative: none). The signal that came, or 0.
+  int sleep(int ms, int other_fd = -1) {
+    std::array<pollfd, 2> fds{{{fd_.get(), POLLIN, 0}, {other_fd, POLLIN, 0}}};
+    (void)::poll(fds.data(), fds.size(), ms);
+    signalfd_siginfo info{};
+    if (signal_ == 0 && ::read(fd_.get(), &info, sizeof info) == sizeof info)
+      signal_ = static_cast<int>(info.ssi_signo);
+    return signal_;
+  }
+  [[nodiscard]] int signal() const { return signal_; }
+
+ private:
+  sigset_t held_back_{};
+  sigset_t before_{};
+  OwnFd fd_;
+  int signal_ = 0;
+};
 
 class Show {
  public:
-  explicit Show(std::string self) : self_(std::move(self)) {}
+  Show(std::string self, Interruption& interruption) : self_(std::move(self)), interruption_(interruption) {}
   Show(const Show&) = delete;
   Show& operator=(const Show&) = delete;
   ~Show() {
-    for (const pid_t pid : children_) ::kill(pid, SIGKILL);
+    for (const pid_t pid : children_) ::kill(pid, SIGTERM);
     for (const pid_t pid : jobs_) ::kill(pid, SIGKILL);
-    for (const pid_t pid : children_) ::waitpid(pid, nullptr, 0);
+    for (const pid_t pid : children_) {
+      const OwnFd end(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+      pollfd fd{end.get(), POLLIN, 0};
+      if (::poll(&fd, 1, farewell_ms) != 1) ::kill(pid, SIGKILL);
+      ::waitpid(pid, nullptr, 0);
+    }
     if (!dir_.empty()) (void)call({"rm", "-rf", "--", dir_}, /*by_path=*/false);
   }
 
@@ -81,15 +118,19 @@ class Show {
       int now_waiting = 0;
       for (const Party& p : view->snapshot.parties) ++(p.state == PartyState::held ? now_held : now_waiting);
       if (now_held == held && now_waiting == waiting) return true;
-      ::poll(nullptr, 0, 20);
+      if (interruption_.sleep(20) != 0) return false;
     }
     say("the show got stuck; this is a fault");
     return false;
   }
 
-  void finish(pid_t pid) {
+  // Waits for its end. False where the show is broken off.
+  bool finish(pid_t pid) {
+    const OwnFd end(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    if (interruption_.sleep(-1, end.get()) != 0) return false;
     ::waitpid(pid, nullptr, 0);
     std::erase(children_, pid);
+    return true;
   }
 
   // The only child of `parent`, and a promise to end it with the show.
@@ -114,8 +155,13 @@ class Show {
     for (std::string& w : copy) argv.push_back(w.data());
     argv.push_back(nullptr);
     pid_t pid = -1;
-    const int failed = by_path ? ::posix_spawn(&pid, self_.c_str(), nullptr, nullptr, argv.data(), environ)
-                               : ::posix_spawnp(&pid, argv[0], nullptr, nullptr, argv.data(), environ);
+    posix_spawnattr_t attributes;
+    ::posix_spawnattr_init(&attributes);
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    ::posix_spawnattr_setsigmask(&attributes, &interruption_.inherited_mask());
+    const int failed = by_path ? ::posix_spawn(&pid, self_.c_str(), nullptr, &attributes, argv.data(), environ)
+                               : ::posix_spawnp(&pid, argv[0], nullptr, &attributes, argv.data(), environ);
+    ::posix_spawnattr_destroy(&attributes);
     if (failed != 0) say(sys_error(failed, "cannot start " + words.front()).message);
     return failed == 0 ? pid : -1;
   }
@@ -128,6 +174,7 @@ class Show {
   }
 
   std::string self_;
+  Interruption& interruption_;
   std::string dir_;
   std::vector<pid_t> children_;
   std::vector<pid_t> jobs_;
@@ -143,12 +190,10 @@ bool act_turns(Show& show) {
   if (!show.until(2, 1)) return false;
   show.status();
   show.tell("   \"eval\" waits its turn, and sleeps while it does. When \"train\" is done it starts at once:");
-  show.finish(first);
+  if (!show.finish(first)) return false;
   if (!show.until(2, 0)) return false;
   show.status();
-  show.finish(third);
-  show.finish(second);
-  return true;
+  return show.finish(third) && show.finish(second);
 }
 
 bool act_sharing(Show& show) {
@@ -162,8 +207,7 @@ bool act_sharing(Show& show) {
   const pid_t c = show.start({"run", "--vram", "12G", "--label", "big", "sleep", "2"});
   if (!show.until(3, 0)) return false;
   show.status();
-  for (const pid_t pid : {a, b, c}) show.finish(pid);
-  return true;
+  return show.finish(a) && show.finish(b) && show.finish(c);
 }
 
 bool act_death(Show& show) {
@@ -179,14 +223,22 @@ bool act_death(Show& show) {
   if (!show.until(1, 1)) return false;
   (void)put("  $ kill -9 " + std::to_string(wrapper) + "\n");
   ::kill(wrapper, SIGKILL);
-  show.finish(wrapper);
+  if (!show.finish(wrapper)) return false;
   show.status();
   show.tell("   Now the command dies as well, and nobody has to clean up: the waiter has its place.");
   (void)put("  $ kill -9 " + std::to_string(job) + "\n");
   show.end_job(job);
   if (!show.until(1, 0)) return false;
   show.status();
-  show.finish(next);
+  return show.finish(next);
+}
+
+bool play(Interruption& interruption) {
+  Show show("/proc/self/exe", interruption);
+  if (!show.begin()) return false;
+  (void)put("berth on simulated GPUs: no real card is touched. The leases and processes are real.\n");
+  if (!act_turns(show) || !act_sharing(show) || !act_death(show)) return false;
+  show.tell("That was all. In your own shells:  berth run --cpu 1 -- xz -9 bigfile");
   return true;
 }
 
@@ -198,12 +250,10 @@ int demo_command(const Words& words, const char* /*self_path*/) {
       return put(help_text("demo")) ? exit_status::ok : exit_status::unavailable;
     return fail_unknown("demo", words.front());
   }
-  Show show("/proc/self/exe");
-  if (!show.begin()) return exit_status::unavailable;
-  (void)put("berth on simulated GPUs: no real card is touched. The leases and processes are real.\n");
-  if (!act_turns(show) || !act_sharing(show) || !act_death(show)) return exit_status::unavailable;
-  show.tell("That was all. In your own shells:  berth run --cpu 1 -- xz -9 bigfile");
-  return exit_status::ok;
+  Interruption interruption;
+  const bool played = play(interruption);
+  if (interruption.signal() != 0) Signals::die_of(interruption.signal());
+  return played ? exit_status::ok : exit_status::unavailable;
 }
 
 }  // namespace berth

@@ -61,6 +61,26 @@ The pool is $BERTH_POOL, else /run/berth, else /dev/shm/berth.
 )help";
 }
 
+bool is_one_of(const OptionHelp& row, std::span<const std::string_view> options) {
+  return std::any_of(options.begin(), options.end(), [&](std::string_view o) { return row.words.starts_with(o); });
+}
+
+// What `hold` takes of CLAIM and WAIT; of run's, what only a command can follow is not among it.
+constexpr std::string_view not_of_hold[] = {"--dry-run", "--on-timeout"};
+
+// The rows of CLAIM and WAIT by their words alone: run's help says what they are.
+std::string rows_of_run() {
+  std::string out;
+  for (const HelpSection& section : find_verb("run")->sections) {
+    if (section.title == "HOLD") continue;
+    std::vector<OptionHelp> bare;
+    for (const OptionHelp& row : section.options)
+      if (!is_one_of(row, not_of_hold)) bare.push_back({row.words, "", ""});
+    out += std::string(section.title) + "\n" + rows({section.title, "", bare});
+  }
+  return out;
+}
+
 // The long one is printed without empty lines, or it would not fit a screen.
 std::string help_of(const VerbHelp& verb) {
   const bool is_long = verb.sections.size() > 1;
@@ -71,6 +91,7 @@ std::string help_of(const VerbHelp& verb) {
     if (!section.note.empty()) out += "  (" + std::string(section.note) + ")";
     out += "\n" + rows(section);
   }
+  if (verb.name == "hold") out += rows_of_run();
   if (!verb.after.empty()) out += gap + std::string(verb.after);
   return out + gap + indented(verb.examples);
 }
@@ -109,8 +130,7 @@ std::vector<std::string> option_words(const VerbHelp& verb) {
   // CLAIM and WAIT are run's, without what only a command can follow.
   for (const HelpSection& section : find_verb("run")->sections)
     if (section.title != "HOLD") add(section);
-  std::erase(out, "--dry-run");
-  std::erase(out, "--on-timeout");
+  for (const std::string_view option : not_of_hold) std::erase(out, option);
   return out;
 }
 

@@ -145,8 +145,8 @@ constexpr VerbHelp table[] = {
     {"hold", "the same place without a command, for as long as a process lives",
      "hold [CLAIM] [WAIT] --for PID [--ttl DUR] [--print WHAT]",
      "A place without a command, until process PID is gone, DUR has passed, or it is\n"
-     "released. CLAIM and WAIT as for run, without --dry-run and --on-timeout. A\n"
-     "keeper is left in the background; it has none of the caller's descriptors.\n",
+     "released. CLAIM and WAIT as for run. A keeper is left in the background; it has\n"
+     "none of the caller's descriptors.\n",
      hold_sections, "Not local gpu=$(...) or export gpu=$(...) on one line: that loses the failure.\n",
      "eval \"$(berth hold --for $$ --gpus 1 --print env)\" || exit\n"
      "gpu=$(berth hold --for $$ --gpus 1 --print index) || exit\n"
@@ -211,10 +211,10 @@ constexpr VerbHelp table[] = {
      "berth doctor\n"
      "BERTH_POOL=/dev/shm/other berth doctor\n"},
     {"demo",
-     "a minute's show on simulated GPUs, in a pool of its own",
+     "a short show on simulated GPUs, in a pool of its own",
      "demo",
      "Shows what berth does, on simulated GPUs, in a pool of its own that it removes\n"
-     "afterwards. Takes about fifteen seconds and touches nothing else.\n",
+     "afterwards. Takes about ten seconds and touches nothing else.\n",
      {},
      "",
      "berth demo\n"},

@@ -62,7 +62,7 @@ int dispatch(int argc, char** argv) {
   }
   const std::string word = argv[1];
   const Words rest(argv + 2, argv + argc);
-  if (word == "--version") return put("berth " BERTH_VERSION "\n") ? exit_status::ok : exit_status::unavailable;
+  if (word == "--version" || word == "-V") return put("berth " BERTH_VERSION "\n") ? exit_status::ok : exit_status::unavailable;
   if (word == "--help" || word == "-h" || word == "help") {
     // For the build: the man page's share of the same table.
     if (!rest.empty() && rest.front() == "--man") return put(man_parts()) ? exit_status::ok : exit_status::unavailable;

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "cli/table.h"
+#include "engine/driver_admission.h"
 
 namespace berth {
 
@@ -163,6 +164,25 @@ std::string leases_table(const PoolView& view, size_t width) {
   return "\n" + (fits ? full : brief_table(view, rows, width));
 }
 
+int strangers_on(const PoolView& view, const DeviceOccupancy& use) {
+  const std::vector<Holding> holders = holdings_of(view, use.device);
+  return static_cast<int>(std::count_if(use.occupants.begin(), use.occupants.end(),
+                                        [&](const Occupant& o) { return has_no_lease(o, holders); }));
+}
+
+// What of the drivers' word belongs in a line: cards that cannot be used, who is there without a lease, silence.
+std::string short_driver_text(const PoolView& view) {
+  std::string text;
+  int strangers = 0;
+  for (const DeviceOccupancy& use : view.uses) {
+    if (!use.device.trouble.empty()) text += "; " + device_name(use.device) + " cannot be used: " + use.device.trouble;
+    strangers += strangers_on(view, use);
+  }
+  if (strangers > 0)
+    text += "; " + std::to_string(strangers) + (strangers == 1 ? " process" : " processes") + " without a lease";
+  return view.complaints.empty() ? text : text + "; " + view.complaints.front();
+}
+
 std::string notes_text(const PoolView& view) {
   std::string out;
   for (const std::string& note : view.notes) out += (out.empty() ? "\nnote: " : "note: ") + note + "\n";
@@ -182,11 +202,16 @@ std::string short_text(const PoolView& view) {
   for (const LeaseView& lease : view.leases)
     ++(view.snapshot.parties[static_cast<size_t>(lease.party)].state == PartyState::held ? held : waiting);
   std::string text = std::to_string(held) + " held, " + std::to_string(waiting) + " waiting";
-  const auto whole = std::count_if(view.devices.begin(), view.devices.end(), [&](const Device& d) {
-    return held_vram_bytes(view.snapshot, d) == 0 && held_compute_pct(view.snapshot, d) == 0;
-  });
+  int whole = 0;
+  for (size_t i = 0; i < view.devices.size(); ++i) {
+    const Device& d = view.devices[i];
+    const bool taken = held_vram_bytes(view.snapshot, d) > 0 || held_compute_pct(view.snapshot, d) > 0;
+    const bool strange = i < view.uses.size() && strangers_on(view, view.uses[i]) > 0;
+    whole += taken || strange || !d.trouble.empty() ? 0 : 1;
+  }
   if (!view.devices.empty())
     text += "; GPU " + std::to_string(whole) + "/" + std::to_string(view.devices.size()) + " free";
+  text += short_driver_text(view);
   for (size_t i = 0; i < view.snapshot.resources.size(); ++i) {
     const Resource& r = view.snapshot.resources[i];
     const int64_t free = std::max<int64_t>(0, r.capacity - held_amount(view.snapshot, i));

@@ -4,11 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <cerrno>
+#include <csignal>
 #include <map>
 #include <optional>
 #include <set>
 
+#include "base/pid_namespace.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "cli/notes.h"
@@ -335,6 +337,23 @@ void add_unseen_devices(PoolView& view) {
   }
 }
 
+// A killed wrapper whose command runs on: whoever looks for the job by its pid must not find a stranger that got
+// that number since.
+void name_keepers(LocalPool& pool, const Party& party, LeaseView& lease) {
+  if (lease.life == Life::survived) {
+    lease.reason = "only a survivor keeps it: " + name_processes(LocalLedger(pool).survivors(party));
+    return;
+  }
+  const auto pid = static_cast<pid_t>(lease.info.pid);
+  if (party.state != PartyState::held || pid <= 0 || lease.info.pid_namespace == 0 ||
+      lease.info.pid_namespace != own_pid_namespace() || ::kill(pid, 0) == 0 || errno != ESRCH)
+    return;
+  const std::vector<pid_t> keepers = LocalLedger(pool).survivors(party);
+  lease.reason = "pid " + std::to_string(pid) + " has ended; " +
+                 (keepers.empty() ? "what it left running" : name_processes(keepers)) + " keeps the place";
+  if (!keepers.empty()) lease.info.pid = keepers.front();
+}
+
 }  // namespace
 
 Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
@@ -362,8 +381,7 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
     const Party& party = view.snapshot.parties[static_cast<size_t>(i)];
     const Told& of = told->at(party);
     LeaseView lease{i, of.info, of.uid, user_name(of.uid), lives[party], 0, "", eta_of(view.snapshot, plan, i)};
-    if (lease.life == Life::survived)
-      lease.reason = "only a survivor keeps it: " + name_processes(LocalLedger(pool).survivors(party));
+    name_keepers(pool, party, lease);
     if (party.state == PartyState::waiting)
       lease.position = ++waiting[party.nested ? std::optional(party.parent_key()) : std::nullopt];
     view.leases.push_back(std::move(lease));

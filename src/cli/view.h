@@ -26,7 +26,7 @@ struct LeaseView {
   std::string user;
   Life life = Life::alive;       // never dead; unknown: its owner hides it, so it may be long dead and still counts
   int position = 0;              // waiting: 1 is next, in the pool's line or that of the lease it is inside of
-  std::string reason;            // waiting: why; held: who alone keeps it, if its life is closed
+  std::string reason;            // waiting: why; held: who keeps it, where that is not who took it
   std::optional<int64_t> eta_s;  // waiting: until it should get its place; nothing: nobody knows
 };
 

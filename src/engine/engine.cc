@@ -115,6 +115,7 @@ void Engine::begin(const Request& request) {
   record_.parent = request.parent;
   record_.way = request.way;
   record_.info = request.info;
+  refusal_.clear();
   ask_again_us_ = -1;
   ask_pace_us_ = first_pace_us;
 }

@@ -272,6 +272,7 @@ class Engine {
     int64_t left_us = 0;
   };
   std::vector<DeviceBook> device_books_;
+  std::string refusal_;        // why the driver refused what is vetoed, in its last words
   int64_t ask_again_us_ = -1;  // of a driver that refused us something
   int64_t ask_pace_us_ = 0;
   bool come_back_ = false;       // stepped aside, and to stand in line again at the next look

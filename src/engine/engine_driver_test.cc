@@ -89,6 +89,7 @@ class EngineAndDriver : public testing::Test {
       if (index == 0) driver->rule_until_us = began_us_ + rule_of_first_us_;
       return driver;
     };
+    scenario_->tells = tells_;
     began_us_ = scenario_->world.now_us();
     for (const auto& [at_us, change] : changes_)
       scenario_->world.at(began_us_ + at_us, [this, change = change] { cards_[change.first] = change.second; });
@@ -103,6 +104,7 @@ class EngineAndDriver : public testing::Test {
   }
   [[nodiscard]] int64_t seated_after_us(const SimRun& r, size_t job) const { return r.jobs[job].seated_us - began_us_; }
 
+  std::function<int64_t(SimLedger&, size_t, const Waiting&)> tells_;
   Cards cards_;
   std::vector<std::pair<int64_t, std::pair<std::string, int64_t>>> changes_;
   std::optional<SimScenario> scenario_;
@@ -110,6 +112,21 @@ class EngineAndDriver : public testing::Test {
   int64_t rule_of_first_us_ = -1;
   int questions_ = 0;  // that were asked by all, after the first look
 };
+
+TEST_F(EngineAndDriver, ARefusalIsRememberedUntilItIsTakenBack) {
+  stranger("A", 21);
+  stranger("B", 21);
+  stranger("B", 0, 30 * second_us);
+  std::vector<std::string> refusals;
+  tells_ = [&](SimLedger&, size_t, const Waiting& waiting) {
+    if (!waiting.asks_driver) refusals.push_back(waiting.refusal);
+    return int64_t{-1};
+  };
+  const SimRun r = run({job(gpus(1))});
+  EXPECT_EQ(joined(r.jobs[0].devices), "B");
+  EXPECT_GE(refusals.size(), 10U) << "some looks come long after the driver's last answer";
+  EXPECT_EQ(std::count(refusals.begin(), refusals.end(), "a stranger"), static_cast<long>(refusals.size()));
+}
 
 TEST_F(EngineAndDriver, AWholeCardIsOneThatNoStrangerUses) {
   stranger("A", 21);

@@ -95,6 +95,11 @@ Result<Engine::Look> Engine::look() {
   look.impossible = look.verdict() == Verdict::impossible;
   if (admission_ != nullptr) {
     heed_driver(look, [this](Look& l) { settle(l); });
+    // An answer that is old by now is not asked for its words again, but the veto that it left still has them.
+    if (look.veto == 0 || !look.refusal.empty())
+      refusal_ = look.refusal;
+    else
+      look.refusal = refusal_;
     look.gives_way = gives_way(look);
   }
   // Who was not found waiting to sit down this time has answered, one way or another. Counting on

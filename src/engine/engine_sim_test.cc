@@ -319,5 +319,27 @@ TEST(EngineStops, SteppingAsideLetsInWhoKnowsThatTheHolderIsDeadThoughItsRecordC
   EXPECT_EQ(run.jobs[3].seated_us - run.jobs[1].seated_us, second_us - 2);
 }
 
+// Whoever tells people of a wait is woken for it, and that is all that happens then.
+TEST(EngineOrder, AWakeUpToTellOfAWaitIsNoLookAtThePool) {
+  constexpr int64_t pace_us = 70'000;
+  std::vector<int> calls(2, 0);
+  const auto run = [&](bool tells) {
+    SimScenario scenario(pool_of(1), {job(cpus(1)), job(cpus(1), 1000)}, 1);
+    if (tells)
+      scenario.tells = [&](SimLedger& ledger, size_t index, const Waiting&) {
+        ++calls[index];
+        return ledger.now_monotonic_us() + pace_us;
+      };
+    return scenario.run();
+  };
+  const SimRun quiet = run(false);
+  const SimRun telling = run(true);
+  expect_prompt(telling);
+  EXPECT_EQ(telling.jobs[1].seated_us - telling.jobs[0].seated_us, quiet.jobs[1].seated_us - quiet.jobs[0].seated_us);
+  EXPECT_GE(calls[1], 14) << "a second of waiting, at its pace";
+  EXPECT_EQ(calls[0], 0);
+  EXPECT_EQ(telling.steps[1] - quiet.steps[1], calls[1] - 1) << "one sleep each, and nothing else";
+}
+
 }  // namespace
 }  // namespace berth

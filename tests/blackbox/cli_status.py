@@ -63,9 +63,9 @@ def test_wrong_calls():
 
 def test_never_possible():
     with Pool(slot=3, sim_gpus="2x24G") as pool:
-        for call, words in (("-r slot=4", ("4 slot", "3")), ("-r nosuch=1", ("nosuch", "0")), ("--gpus 3", ("3 gpu", "2")),
-                            ("--vram 25G", ("25 GiB", "24 GiB")), ("--gpus 2 --only 0", ("2 gpu", "1")),
-                            ("--gpus 1 --exclude 0,1", ("1 gpu", "0")), ("--cpu 100000", ("100000",)), ("--ram 100T", ("100 TiB",))):
+        for call, words in (("-r slot=4", ("4 slot", "3")), ("-r nosuch=1", ("no nosuch", "berth set nosuch=N")), ("--gpus 3", ("3 GPUs", "2")),
+                            ("--vram 25G", ("25 GiB", "24 GiB")), ("--gpus 2 --only 0", ("2 GPUs", "--only 0 leaves 1")),
+                            ("--gpus 1 --exclude 0,1", ("1 GPU", "--exclude 0,1 leaves none")), ("--cpu 100000", ("100000",)), ("--ram 100T", ("100 TiB",))):
             for extra in ([], ["--no-wait"], ["--timeout", "1s"]):
                 done = pool.run("run", *call.split(), *extra, "--", "true")
                 check(done.returncode == 3 and done.stdout == "", f"berth run {call} {extra}: exit {done.returncode}: {done.stderr!r}")

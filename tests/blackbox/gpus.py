@@ -173,6 +173,8 @@ def test_a_process_that_outlives_its_lease_is_a_stranger():
         [unleased] = pool.status()["devices"][0]["unleased"]
         check((unleased["pid"], unleased["vram"], unleased["cmd"]) == (pid, 9 * GIB, "sleep 1000"), f"{unleased}")
         check(any("left it behind" in note for note in notes(pool)), f"{notes(pool)}")
+        short = pool.run("status", "--short").stdout
+        check("GPU 0/1 free; 1 process without a lease;" in short and short.count("\n") == 1, short)
         check(pool.run("run", "--no-wait", "--", "true").returncode == 75, "its memory counts")
         kill(pid)
         pid_ended(pid)

@@ -56,6 +56,8 @@ def test_the_drivers_own_words():
             check((done.returncode, done.stdout) == (4, "(exit 4)\n"), f"{line}, hold: {done}")
             done = pool.run("status")
             check(done.returncode == 0 and words in done.stdout, f"{line}: {done}")
+            short = pool.run("status", "--short").stdout
+            check(words in short and short.count("\n") == 1, f"{line}: {short!r}")
             status = pool.status()
             check(words in str(status["complaints"]) + str([d["trouble"] for d in status["devices"]]), f"{line}: {status}")
             check(pool.run("run", "--cpu", "1", "--", "true").returncode == 0, f"{line}: a CPU claim")

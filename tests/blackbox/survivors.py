@@ -74,6 +74,20 @@ def test_the_wrapper_is_killed_and_the_command_has_closed_everything():
     return "seated when the survivor ended"
 
 
+def test_a_killed_wrapper_is_not_shown_as_who_holds():
+    with Pool(slot=1) as pool:
+        holder = pool.spawn(*SLOT, "--", "sleep", "600")
+        job = wait_until_sleeping(pool, holder)
+        check((only_lease(pool)["pid"], only_lease(pool)["reason"]) == (holder.pid, None), only_lease(pool))
+        kill(holder.pid)
+        wait_exit(holder)
+        lease = wait_until(lambda: only_lease(pool)["reason"] and only_lease(pool), what="status says who keeps it")
+        check(lease["reason"] == f"pid {holder.pid} has ended; pid {job} (sleep) keeps the place", lease)
+        check(lease["pid"] == job, lease)
+        kill(job)
+    return "the command is"
+
+
 def wait_until_sleeping(pool, holder):
     pool.wait_for(held=1)
 
@@ -204,7 +218,7 @@ def test_a_worker_that_a_thread_of_a_daemon_made():
         wait_until(lambda: not busy(pool), what="the place is free again")
 
 
-main([test_want_of_descriptors_is_nobodys_death, test_a_worker_that_a_thread_of_a_daemon_made,
+main([test_a_killed_wrapper_is_not_shown_as_who_holds, test_want_of_descriptors_is_nobodys_death, test_a_worker_that_a_thread_of_a_daemon_made,
       test_the_wrapper_is_killed_and_the_command_has_closed_everything, test_a_daemon_that_the_command_leaves_behind,
       test_until_command_gives_it_back_all_the_same, test_a_survivor_can_be_released,
       test_exec_leaves_no_wrapper_and_keeps_the_place, test_orphans_do_not_stay_as_zombies,
