@@ -16,6 +16,7 @@ int status_command(const Words& words);
 int set_command(const Words& words);
 int unset_command(const Words& words);
 int release_command(const Words& words);
+int resize_command(const Words& words);
 int history_command(const Words& words);
 int demo_command(const Words& words, const char* self_path);
 

@@ -134,6 +134,14 @@ constexpr OptionHelp adopt_claim_options[] = {
 constexpr HelpSection adopt_sections[] = {{"CLAIM", "none: what the driver says", adopt_claim_options},
                                           {"", "", adopt_options}};
 
+constexpr OptionHelp resize_options[] = {
+    {"-g, --gpus N", "N of what it has; fewer: the last ones go", ""},
+    {"--vram SIZE, --compute PCT", "that much of each of its GPUs",
+     "Of a whole card, which is then shared with others. Not together with another --gpus."},
+    {"--cpu N, --ram SIZE, -r, --resource NAME=AMOUNT", "repeatable", ""},
+};
+constexpr HelpSection resize_sections[] = {{"CLAIM", "what is not named stays", resize_options}};
+
 constexpr VerbHelp table[] = {
     {"run", "get the place, run a command in it, give it back",
      "run [CLAIM] [WAIT] [HOLD] [--] CMD [ARG...]   (after CMD all is CMD's)", "", run_sections,
@@ -181,6 +189,14 @@ constexpr VerbHelp table[] = {
      release_sections, "",
      "berth release k7q2\n"
      "berth release --label chat\n"},
+    {"resize", "another amount for a lease of one's own", "resize ID CLAIM",
+     "What is named in CLAIM becomes that much, all else stays. Less is given back at\n"
+     "once, and wakes who fits. More it gets if it could be had by one who came now:\n"
+     "else exit 75, and nothing has changed. A running command's own view of its GPUs\n"
+     "and its thread caps stay. Exit 1: no such lease; 3: never; 77: not yours.\n",
+     resize_sections, "",
+     "berth resize k7q2 --vram 6G\n"
+     "berth resize k7q2 --cpu 2 --ram 4G\n"},
     {"adopt", "book what a running process uses already", "adopt PID [CLAIM]",
      "Books what an already running process of one's own uses, for as long as it\n"
      "lives. It never waits: what does not fit is shown as over-committed. Without a\n"

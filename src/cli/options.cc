@@ -112,6 +112,9 @@ Result<int64_t> duration_of(const std::string& option, const std::string& text) 
 }
 
 bool is_option_of(PlaceVerb verb, int code) {
+  if (verb == PlaceVerb::resize)
+    return code == opt_gpus || code == opt_vram || code == opt_compute || code == opt_cpu || code == opt_ram ||
+           code == opt_resource || code == opt_help;
   switch (code) {
     case opt_for:
     case opt_ttl:
@@ -359,27 +362,47 @@ Result<RunOptions> parse_hold(const std::vector<std::string>& words) {
   return out;
 }
 
-Result<RunOptions> parse_adopt(const std::vector<std::string>& words) {
-  std::vector<std::string> rest = words;
-  std::string pid;
-  if (!rest.empty() && !rest.front().starts_with("-")) {
-    pid = rest.front();
-    rest.erase(rest.begin());
+namespace {
+
+// For a verb whose one word that is no option may stand before or behind those: leaves it in `command`.
+Result<RunOptions> parse_with_word(std::vector<std::string> words, PlaceVerb verb, const std::string& missing,
+                                   const std::string& synopsis) {
+  std::string word;
+  if (!words.empty() && !words.front().starts_with("-")) {
+    word = words.front();
+    words.erase(words.begin());
   }
-  auto out = parse_place(rest, PlaceVerb::adopt);
+  auto out = parse_place(words, verb);
+  if (!out.ok() || out->help) return out;
+  std::vector<std::string> left = std::exchange(out->command, {});
+  if (word.empty() && !left.empty()) {
+    word = left.front();
+    left.erase(left.begin());
+  }
+  if (word.empty()) return usage(missing + " " + synopsis);
+  if (!left.empty()) return usage(printable(left.front()) + " is one word too many; " + synopsis);
+  out->command = {word};
+  return out;
+}
+
+}  // namespace
+
+Result<RunOptions> parse_adopt(const std::vector<std::string>& words) {
+  auto out = parse_with_word(words, PlaceVerb::adopt, "which process?", "berth adopt PID [CLAIM]");
   if (!out.ok() || out->help) return out;
   if (out->expect_learned)
     return usage("--expect learned: how much of it is over already, nobody knows; say a duration");
-  std::vector<std::string> left = std::exchange(out->command, {});
-  if (pid.empty() && !left.empty()) {
-    pid = left.front();
-    left.erase(left.begin());
-  }
-  if (pid.empty()) return usage("which process? berth adopt PID [CLAIM]");
-  if (!left.empty()) return usage(printable(left.front()) + " is one word too many; berth adopt PID [CLAIM]");
+  const std::string pid = out->command.front();
+  out->command.clear();
   const auto number = parse_count(pid);
   if (!number || *number == 0 || *number > INT32_MAX) return usage(printable(pid) + " is not the id of a process");
   out->for_pid = *number;
+  return out;
+}
+
+Result<RunOptions> parse_resize(const std::vector<std::string>& words) {
+  auto out = parse_with_word(words, PlaceVerb::resize, "which lease?", "berth resize ID CLAIM");
+  if (out.ok() && !out->help && !out->claim_given) return usage("there is no CLAIM: what is it to have?");
   return out;
 }
 

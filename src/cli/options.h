@@ -11,7 +11,7 @@
 
 namespace berth {
 
-enum class PlaceVerb { run, hold, adopt };
+enum class PlaceVerb { run, hold, adopt, resize };
 
 struct RunOptions {
   PlaceVerb verb = PlaceVerb::run;
@@ -58,6 +58,9 @@ struct RunOptions {
 
 // The same for `adopt`: the process before or behind the options, as `for_pid`.
 [[nodiscard]] Result<RunOptions> parse_adopt(const std::vector<std::string>& words);
+
+// The same for `resize`: the lease's id, before or behind the options, as the one word of `command`.
+[[nodiscard]] Result<RunOptions> parse_resize(const std::vector<std::string>& words);
 
 // What they take: "--gpus", "-g" and so on. For "did you mean", and for the test that holds
 // the help against it.

@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/help.h"
+#include "cli/lease_wanted.h"
 #include "cli/options.h"
 #include "cli/pool_access.h"
 #include "cli/say.h"
@@ -76,15 +77,6 @@ Result<> forget(PoolConfig& config, const std::string& name) {
   return success();
 }
 
-// A signal that ended a wait for the lock ends us as it would have, had it not been waited for.
-void die_if_told(const Signals& signals) {
-  signalfd_siginfo info{};
-  while (signals.next(info)) {
-    const int signal = static_cast<int>(info.ssi_signo);
-    if (signal != SIGCONT && signal != SIGWINCH && signal != SIGCHLD) Signals::die_of(signal);
-  }
-}
-
 int configure(const std::function<Result<>(PoolConfig&)>& edit) {
   auto pool = open_pool(LocalPool::IfMissing::create);
   if (!pool) return fail(pool.error());
@@ -97,39 +89,8 @@ int configure(const std::function<Result<>(PoolConfig&)>& edit) {
   ledger.on_slow_lock([](const std::string& sentence) { say(sentence); });
   Engine engine(ledger, machine_figures);
   const auto done = engine.configure(edit);
-  if (!done.ok()) die_if_told(*signals);
+  if (!done.ok()) signals->die_if_told();
   return done.ok() ? exit_status::ok : fail(done.error());
-}
-
-struct ReleaseWanted {
-  std::string id_prefix;
-  std::string label;
-};
-
-// The parties that are meant: by id or unique prefix of it, or by label among one's own. A stranger who
-// copied one's id is another party, and does not stand in the way.
-Result<std::vector<PartyKey>> find_leases(const PoolView& view, const ReleaseWanted& wanted) {
-  std::vector<PartyKey> out;
-  std::vector<PartyKey> own;
-  const uid_t uid = ::geteuid();
-  for (const LeaseView& lease : view.leases) {
-    const PartyKey& who = view.snapshot.parties[static_cast<size_t>(lease.party)];
-    if (!wanted.id_prefix.empty() && who.id.view().starts_with(wanted.id_prefix)) {
-      out.push_back(who);
-      if (lease.uid == uid) own.push_back(who);
-    }
-    if (!wanted.label.empty() && lease.info.label == printable(wanted.label) && (uid == 0 || lease.uid == uid))
-      out.push_back(who);
-  }
-  const auto same_id = [&](const PartyKey& who) { return who.id == out.front().id; };
-  if (own.size() == 1 && std::all_of(out.begin(), out.end(), same_id)) out = own;
-  if (out.empty()) {
-    const std::string what = wanted.label.empty() ? wanted.id_prefix : "with the label " + wanted.label;
-    return Error{ErrorKind::not_found, 0, "there is no lease " + printable(what)};
-  }
-  if (out.size() > 1 && wanted.label.empty())
-    return Error{ErrorKind::usage, 0, printable(wanted.id_prefix) + " begins the id of more than one lease"};
-  return out;
 }
 
 }  // namespace
@@ -165,7 +126,7 @@ int unset_command(const Words& words) {
 
 int release_command(const Words& words) {
   if (asks_help(words)) return give_help("release");
-  ReleaseWanted wanted;
+  LeaseWanted wanted;
   for (size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     if (word == "--label" || word == "-l" || word == "--name") {
@@ -204,7 +165,7 @@ int release_command(const Words& words) {
   Engine engine(ledger, machine_figures);
   for (const PartyKey& who : *ids)
     if (auto done = engine.evict(who); !done) {
-      die_if_told(*signals);
+      signals->die_if_told();
       return fail(done.error());
     }
   return exit_status::ok;

@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "core/snapshot.h"
 #include "engine/admission.h"
+#include "engine/claim_change.h"
 #include "ledger/ledger.h"
 #include "sched/plan.h"
 #include "sched/reclaim.h"
@@ -56,6 +57,13 @@ struct Acquired {
   std::string refusal;                // busy, timed_out: what the driver had to say against it; "" if nothing
   int64_t arrival_us = 0;
   int64_t seated_us = 0;
+};
+
+// What became of a lease that was to have another claim.
+struct Resized {
+  bool fits = false;                  // and then it has it
+  std::vector<Shortfall> shortfalls;  // it never can
+  std::string refusal;                // what the driver had to say against it
 };
 
 // What a waiter says of itself whenever it has looked and has to go on waiting.
@@ -158,6 +166,11 @@ class Engine {
   // Whether our record still stands. False once somebody released it.
   [[nodiscard]] Result<bool> still_ours();
 
+  // Gives a lease that is held another claim, its own party's or that of root's choice, and rings that party.
+  // What it gives up is free at once; more it gets only where somebody who came now would get that. Errors:
+  // not_found, not_yours, usage (with what to do instead).
+  [[nodiscard]] Result<Resized> resize(const PartyKey& who, const ClaimWish& wish);
+
   // Ends another party's lease: wakes whom it helps, removes the record and rings the party itself.
   // Its job runs on. `not_found`, `not_yours`.
   [[nodiscard]] Result<> evict(const PartyKey& who);
@@ -235,6 +248,9 @@ class Engine {
   void become(Look& look, PartyState state);
   void ring_for(Look& look, std::vector<int> rings, const Before& before, const std::vector<int>& changed,
                 bool self_gone);
+  Result<Resized> seat_growth(const Look& look, const Record& now, const ClaimChange& change,
+                              std::vector<uint16_t>& more);
+  void ring_for_change(Look& look, const Record& after, bool grows);
   static bool nobody_contends(const Look& look);
   Result<> sit_down(Look& look);
   Result<> stand_in_line(Look& look);

@@ -52,6 +52,12 @@ Result<Snapshot> Engine::rivals(Snapshot all) {
 bool Engine::find_own_record(Look& look, const PartyKey& who) {
   look.self = look.snapshot.find(who);
   if (look.self < 0) return false;
+  // Of a lease that is held, its owner may have changed the claim since we wrote it.
+  if (seated_ && who == own_key()) {
+    const Record there = record_of(look.snapshot, static_cast<size_t>(look.self));
+    record_.claim = there.claim;
+    record_.grant = there.grant;
+  }
   look.veto_before = look.snapshot.veto(look.snapshot.parties[static_cast<size_t>(look.self)]);
   look.veto = look.veto_before;
   return true;

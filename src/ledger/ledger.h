@@ -109,6 +109,9 @@ class Ledger {
   // Requires the lock. Removes the record of any party, alive or not, and tells that party beforehand that
   // this is meant. `not_yours` where the file system says so.
   virtual Result<> evict(const Party& party) = 0;
+  // Requires the lock. Puts `record`, of the same id and state, in the place of that party's; what people are
+  // told of it stays. All or nothing. `not_yours` as for evict().
+  virtual Result<> replace(const Party& party, const Record& record) = 0;
   // Removes what crashes left of this uid's: lives and bells without a record. Requires the lock.
   virtual void sweep_orphans() = 0;
 

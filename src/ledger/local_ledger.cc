@@ -29,8 +29,6 @@ constexpr mode_t life_mode = 0644;  // only its owner can lend it life; everybod
 constexpr mode_t bell_mode = 0622;  // everybody can ring; only its owner can hear
 constexpr int max_dir_suffix = 16;
 constexpr int64_t look_by_hand_us = 100'000;
-constexpr char usual_ring = '!';
-constexpr char leave_ring = 'e';    // its record goes now, and that is meant
 constexpr int enough_rings = 4096;  // unread in one bell: more would change nothing
 
 std::string fifo_path(const Party& party, const char* suffix) {
@@ -554,20 +552,6 @@ Result<> LocalLedger::write_config(const PoolConfig& config) {
     return Error{ErrorKind::not_yours, failed,
                  "the pool's settings belong to its owner (uid " + std::to_string(pool_.owner()) + ") or root"};
   return sys_error(failed, "cannot write to the pool " + pool_.path());
-}
-
-Result<> LocalLedger::evict(const Party& party) {
-  const std::string name(pool_.entry_name(party));
-  struct stat st {};
-  if (::fstatat(pool_.fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
-    return Error{ErrorKind::not_found, errno, "no such lease"};
-  // The owner of the pool's directory could remove it all the same; a lease is still not his.
-  if (st.st_uid != ::geteuid() && !is_root())
-    return Error{ErrorKind::not_yours, EPERM, "that lease belongs to uid " + std::to_string(st.st_uid)};
-  (void)ring_with(party, leave_ring);
-  if (::unlinkat(pool_.fd(), name.c_str(), 0) == 0) return success();
-  if (errno == EPERM || errno == EACCES) return Error{ErrorKind::not_yours, errno, "that lease is not yours"};
-  return sys_error(errno, "cannot write to the pool " + pool_.path());
 }
 
 void LocalLedger::sweep_orphans() {

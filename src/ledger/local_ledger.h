@@ -80,12 +80,16 @@ class LocalLedger final : public Ledger {
   [[nodiscard]] const PoolConfig* config() const override { return pool_.config(); }
   [[nodiscard]] std::string config_complaint() const override { return pool_.config_complaint(); }
   Result<> evict(const Party& party) override;
+  Result<> replace(const Party& party, const Record& record) override;
   void sweep_orphans() override;
   int64_t now_wall_us() override;
   int64_t now_monotonic_us() override;
   PartyId new_id() override;
 
  private:
+  static constexpr char usual_ring = '!';
+  static constexpr char leave_ring = 'e';  // its record goes now, and that is meant
+
   // A life's reading end, or a survivor's pidfd.
   struct Watched {
     OwnFd fd;
@@ -96,6 +100,8 @@ class LocalLedger final : public Ledger {
   Result<> open_own_dir(const std::string& wanted);
   [[nodiscard]] Result<OwnFd> open_if_ours(const std::string& name) const;
   bool find_own_name();
+  Result<struct stat> stat_to_change(const std::string& name) const;
+  [[nodiscard]] Error cannot_change(int failed) const;
   Result<OwnFd> make_fifo(const std::string& name, mode_t mode, int flags);
   Watched open_life(const Party& party, Life& life);
   OwnFd open_life_fifo(const Party& party, Life& life);

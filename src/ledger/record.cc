@@ -95,7 +95,7 @@ bool stands_in_name(const Record& record, const std::string& claim) {
   if (record.with) room -= with_word;
   if (record.debt_us > 0 || record.way.reclaimable) room -= debt_word;  // who gives way may come to have one
   if (record.way.reclaimable) room -= way_word;
-  return claim.size() <= room && claim.find('/') == std::string::npos;
+  return !record.claim_apart && claim.size() <= room && claim.find('/') == std::string::npos;
 }
 
 // Takes the text up to the next `separator` off the front of `rest`; nullopt when `rest` is spent.
@@ -287,6 +287,37 @@ std::string one_line(std::string_view text, size_t limit) {
 }
 
 }  // namespace
+
+Record record_of(const Snapshot& snapshot, size_t party) {
+  const Party& p = snapshot.parties[party];
+  Record out;
+  out.id = p.id;
+  out.state = p.state;
+  out.dir = p.dir();
+  out.arrival_us = p.arrival_us;
+  out.priority = p.priority;
+  out.expect_s = p.expect_s;
+  out.seated_us = p.seated_us;
+  out.veto = snapshot.veto(p);
+  out.out = p.out;
+  if (p.nested) out.parent = p.parent;
+  if (p.seconds) out.with = p.with;
+  out.debt_us = p.debt_us;
+  out.way = p.way;
+  out.claim.gpu = p.gpu;
+  for (const Amount& a : snapshot.counters(p))
+    out.claim.counters.push_back({snapshot.resources[a.resource].name, a.amount});
+  // Those that it vetoes stand behind the others; ordinals say how the claim named them.
+  std::vector<Eligible> devices(snapshot.eligible(p).begin(), snapshot.eligible(p).end());
+  devices.insert(devices.end(), snapshot.vetoed(p).begin(), snapshot.vetoed(p).end());
+  std::sort(devices.begin(), devices.end(), [](const Eligible& a, const Eligible& b) { return a.ordinal < b.ordinal; });
+  for (const Eligible& e : devices)
+    out.claim.eligible.push_back({snapshot.devices[e.device], e.vram_bytes, e.link, e.numa});
+  for (const uint16_t granted : snapshot.granted(p))
+    for (const Eligible& e : devices)
+      if (e.device == granted) out.grant.push_back(e.ordinal);
+  return out;
+}
 
 std::string record_name(const Record& record) {
   std::string name;

@@ -65,7 +65,11 @@ struct Record {
   Way way;
   Claim claim;
   PartyInfo info;
+  bool claim_apart = false;  // the claim stands in the target however short it is
 };
+
+// The record that parties[party] was read from, but for what only people want to know.
+[[nodiscard]] Record record_of(const Snapshot& snapshot, size_t party);
 
 [[nodiscard]] std::string record_name(const Record& record);
 [[nodiscard]] std::string record_target(const Record& record);

@@ -181,6 +181,18 @@ Result<> SimLedger::evict(const Party& party) {
   return success();
 }
 
+Result<> SimLedger::replace(const Party& party, const Record& record) {
+  step("replace");
+  must_hold_lock("replace");
+  if (!may_reap(party)) return Error{ErrorKind::not_yours, 0, "that lease is not yours"};
+  SimEntry* entry = world_.entry(party.id);
+  if (entry == nullptr) return Error{ErrorKind::not_found, 0, "no such lease"};
+  entry->name = record_name(record);
+  entry->target = record_target(record);
+  world_.check_grants();
+  return success();
+}
+
 void SimLedger::sweep_orphans() { step("sweep_orphans"); }
 
 PartyId SimLedger::new_id() {

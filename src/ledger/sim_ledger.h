@@ -44,6 +44,7 @@ class SimLedger final : public Ledger {
   [[nodiscard]] const PoolConfig* config() const override { return &world_.config_; }
   [[nodiscard]] std::string config_complaint() const override { return ""; }
   Result<> evict(const Party& party) override;
+  Result<> replace(const Party& party, const Record& record) override;
   void sweep_orphans() override;
   int64_t now_wall_us() override { return world_.now_us(); }
   int64_t now_monotonic_us() override { return world_.now_us(); }

@@ -190,6 +190,14 @@ int Signals::next_fatal(const std::function<void()>& stop) const {
   return 0;
 }
 
+void Signals::die_if_told() const {
+  signalfd_siginfo info{};
+  while (next(info)) {
+    const int signal = static_cast<int>(info.ssi_signo);
+    if (signal != SIGCONT && signal != SIGWINCH && signal != SIGCHLD) die_of(signal);
+  }
+}
+
 void Signals::stop_here() { ::kill(::getpid(), SIGSTOP); }
 
 sigset_t Signals::for_the_command() {

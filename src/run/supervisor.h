@@ -33,6 +33,8 @@ class Signals {
 
   // Before there is a command: the first signal that is to end us, or 0. `stop` is called for TSTP.
   [[nodiscard]] int next_fatal(const std::function<void()>& stop) const;
+  // Ends this process as the first of them would have, had it not been taken; returns if there is none.
+  void die_if_told() const;
   // Stops this process, until it is continued.
   static void stop_here();
   // All that is passed on.

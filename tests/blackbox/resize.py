@@ -1,0 +1,118 @@
+"""Resize: a lease shrinks at once and wakes who fits; it grows in turn, or not at all."""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from berthtest import Pool, check, main, wait_exit, wait_until  # noqa: E402
+
+
+def held(pool, *claim, label="server"):
+    process = pool.spawn("run", "--label", label, *claim, "--", "sleep", "600")
+    wait_until(lambda: [x for x in pool.leases("held") if x["label"] == label], what=label, pool=pool)
+    return process, [x for x in pool.leases("held") if x["label"] == label][0]["id"]
+
+
+def claim_of(pool, lease):
+    return [x for x in pool.leases() if x["id"] == lease][0]
+
+
+def resize(pool, lease, *claim):
+    done = pool.run("resize", lease, *claim)
+    return done.returncode, done.stderr
+
+
+def test_it_shrinks_at_once_and_wakes_who_fits():
+    with Pool(slot=4) as pool:
+        _, lease = held(pool, "-r", "slot=4")
+        waiter = pool.spawn("run", "-r", "slot=2", "--", "true")
+        pool.wait_for(waiting=1)
+        check(resize(pool, lease, "-r", "slot=3")[0] == 0, "3")
+        check(waiter.poll() is None and len(pool.leases("waiting")) == 1, "woken too soon")
+        check(resize(pool, lease, "-r", "slot=2")[0] == 0, "2")
+        check(wait_exit(waiter, timeout=1.5, pool=pool) == 0, "the waiter")  # its safety tick is 2 s
+        check(claim_of(pool, lease)["claim"]["resources"] == {"slot": 2}, pool.leases())
+
+
+def test_it_grows_where_there_is_room():
+    with Pool(slot=4, ram="8G") as pool:
+        _, lease = held(pool, "-r", "slot=1")
+        check(resize(pool, lease, "-r", "slot=4")[0] == 0, "4")
+        check(pool.run("run", "-r", "slot=1", "--no-wait", "--", "true").returncode == 75, "over-granted")
+        code, said = resize(pool, lease, "-r", "slot=5")
+        check(code == 3 and "there are 4 slot" in said, said)
+        check(resize(pool, lease, "--ram", "1G")[0] == 0, "a counter that it did not have")
+        check(claim_of(pool, lease)["claim"]["resources"] == {"slot": 4, "ram": 1 << 30}, pool.leases())
+
+
+def test_it_does_not_grow_past_those_who_wait():
+    with Pool(slot=4) as pool:
+        _, lease = held(pool, "-r", "slot=2")
+        waiter = pool.spawn("run", "-r", "slot=3", "--", "sleep", "600")
+        pool.wait_for(waiting=1)
+        code, said = resize(pool, lease, "-r", "slot=3")
+        check(code == 75 and "nothing has changed" in said, said)
+        check(claim_of(pool, lease)["claim"]["resources"] == {"slot": 2}, pool.leases())
+        waiter.terminate()
+        wait_exit(waiter, pool=pool)
+        check(resize(pool, lease, "-r", "slot=3")[0] == 0, "with nobody in line")
+
+
+def test_shares_of_a_card():
+    with Pool(sim_gpus="2x24G") as pool:
+        _, lease = held(pool, "--vram", "14G", "--only", "0")
+        _, whole = held(pool, "--gpus", "1", label="whole")
+        other = pool.spawn("run", "--vram", "16G", "--", "true")
+        pool.wait_for(waiting=1)
+        check(resize(pool, lease, "--vram", "8G")[0] == 0, "less")
+        check(wait_exit(other, timeout=1.5, pool=pool) == 0, "the waiter")
+        check(resize(pool, lease, "--vram", "24G")[0] == 0, "more")
+        check(resize(pool, lease, "--vram", "25G")[0] == 3, "more than the card has")
+        check(resize(pool, whole, "--vram", "4G")[0] == 0, "a share of a whole card")
+        check(pool.run("run", "--vram", "20G", "--no-wait", "--", "true").returncode == 0, "beside it")
+        device = claim_of(pool, whole)["granted"]["devices"]
+        check([(d["index"], d["vram"]) for d in device] == [(1, 4 << 30)], device)
+
+
+def test_fewer_cards_and_more():
+    with Pool(sim_gpus="3x24G") as pool:
+        _, lease = held(pool, "--gpus", "2")
+        check(resize(pool, lease, "--gpus", "1")[0] == 0, "fewer")
+        _, other = held(pool, "--gpus", "2", label="other")
+        check(resize(pool, lease, "--gpus", "2")[0] == 75, "they are taken")
+        check(pool.run("release", other).returncode == 0, "release")
+        check(resize(pool, lease, "--gpus", "3")[0] == 0, "more")
+        check(len(claim_of(pool, lease)["granted"]["devices"]) == 3, pool.leases())
+
+
+def test_what_is_held_inside_is_not_taken_away():
+    with Pool(slot=4) as pool:
+        inside = os.path.join(pool.tmp, "inside")
+        process = pool.spawn("run", "-r", "slot=4", "--label", "server", "--", "sh", "-c",
+                             f'"{os.path.abspath(os.environ.get("BERTH", "build/berth"))}" run -r slot=3 -- '
+                             f'sh -c "touch {inside}; exec sleep 600"')
+        wait_until(lambda: os.path.exists(inside), what="the lease inside", pool=pool)
+        lease = [x["id"] for x in pool.leases("held") if x["label"] == "server"][0]
+        code, said = resize(pool, lease, "-r", "slot=2")
+        check(code == 2 and "hold 3 slot" in said, said)
+        check(resize(pool, lease, "-r", "slot=3")[0] == 0, "what is left over")
+        process.terminate()
+        wait_exit(process, pool=pool)
+
+
+def test_the_place_is_free_at_the_end_and_the_rest_is_said():
+    with Pool(slot=4) as pool:
+        process, lease = held(pool, "-r", "slot=2")
+        check(resize(pool, lease, "-r", "slot=3")[0] == 0, "3")
+        process.terminate()
+        wait_exit(process, pool=pool)
+        wait_until(lambda: not pool.leases(), what="no lease")
+        check(not [e for e in pool.entries() if e.startswith("h1")], pool.entries())
+        check(resize(pool, lease, "-r", "slot=1")[0] == 1, "no such lease")
+        for words in ((), (lease,), (lease, "--label", "x"), ("-r", "slot=1")):
+            check(pool.run("resize", *words).returncode == 2, words)
+
+
+if __name__ == "__main__":
+    main([test_it_shrinks_at_once_and_wakes_who_fits, test_it_grows_where_there_is_room,
+          test_it_does_not_grow_past_those_who_wait, test_shares_of_a_card, test_fewer_cards_and_more,
+          test_what_is_held_inside_is_not_taken_away, test_the_place_is_free_at_the_end_and_the_rest_is_said])
