@@ -160,8 +160,10 @@ constexpr VerbHelp table[] = {
      "gpu=$(berth hold --for $$ --gpus 1 --print index) || exit\n"
      "berth release        gives it back before the script ends, after eval\n"},
     {"status", "who holds what, who waits, and why", "status [--json] [--short]",
-     "The pool: each resource and GPU, who holds what, who waits and why. Takes no\n"
-     "lock and changes nothing. Any user may ask. Exit 0.\n",
+     "The pool: each resource and GPU, who holds what, who waits and why. LEFT is how\n"
+     "long a holder should still stay, or a waiter (~) still wait, by what was said\n"
+     "with --expect; - where nobody knows. Takes no lock and changes nothing. Any user\n"
+     "may ask. Exit 0.\n",
      status_sections, "",
      "berth status --short\n"
      "berth status --json | jq '.leases[] | select(.state==\"held\") | .label'\n"},

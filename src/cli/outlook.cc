@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -104,30 +105,38 @@ class Shortage {
 }  // namespace
 
 Plan plan_with_starts(const Snapshot& group, const std::vector<bool>& absent) {
-  constexpr size_t most_ends = 16;
+  constexpr int most_moments = 32;
   Plan out = plan(group, absent, Extent::everybody);
   const auto unknown = [&](int i) {
     return out.verdicts[static_cast<size_t>(i)] == Verdict::wait && out.starts_us[static_cast<size_t>(i)] < 0;
   };
   if (!out.timed || std::none_of(out.line.begin(), out.line.end(), unknown)) return out;
-  std::vector<std::pair<int64_t, size_t>> ends;
-  for (size_t i = 0; i < group.parties.size(); ++i) {
-    const Party& p = group.parties[i];
-    const int64_t end_us = expected_end_us(p, p.seated_us);
-    if (p.state == PartyState::held && end_us > group.now_us && end_us != never_us) ends.emplace_back(end_us, i);
-  }
-  std::sort(ends.begin(), ends.end());
-  if (ends.size() > most_ends) ends.resize(most_ends);
+  // From one known end to the next: who may sit down then does, and goes when it said.
   Snapshot then = group;
   std::vector<bool> gone(absent);
   gone.resize(group.parties.size(), false);
-  for (const auto& [end_us, holder] : ends) {
-    then.now_us = end_us;
-    gone[holder] = true;
+  std::set<std::pair<int64_t, size_t>> ends;
+  const auto note_end = [&](size_t i) {
+    const int64_t end_us = expected_end_us(then.parties[i], then.parties[i].seated_us);
+    if (end_us > then.now_us && end_us != never_us) ends.emplace(end_us, i);
+  };
+  for (size_t i = 0; i < then.parties.size(); ++i)
+    if (then.parties[i].state == PartyState::held && !gone[i]) note_end(i);
+  for (int moment = 0; moment < most_moments; ++moment) {
     const Plan later = plan(then, gone);
-    for (const int i : out.line)
-      if (unknown(i) && later.verdicts[static_cast<size_t>(i)] == Verdict::seat)
-        out.starts_us[static_cast<size_t>(i)] = end_us;
+    for (const int i : later.line) {
+      const auto index = static_cast<size_t>(i);
+      if (later.verdicts[index] != Verdict::seat) continue;
+      if (unknown(i)) out.starts_us[index] = then.now_us;
+      then.parties[index].state = PartyState::held;
+      then.parties[index].seated_us = then.now_us;
+      then.grant(index, later.seat_of(i));
+      note_end(index);
+    }
+    if (ends.empty()) break;
+    then.now_us = ends.begin()->first;
+    for (; !ends.empty() && ends.begin()->first == then.now_us; ends.erase(ends.begin()))
+      gone[ends.begin()->second] = true;
   }
   return out;
 }
@@ -137,10 +146,17 @@ Outlook outlook(const Snapshot& group, const std::vector<bool>& absent, int self
   const Plan planned = plan_with_starts(group, absent);
   out.verdict = planned.verdicts[static_cast<size_t>(self)];
   out.start_us = planned.starts_us[static_cast<size_t>(self)];
+  const Party& own = group.parties[static_cast<size_t>(self)];
   for (const int other : planned.line) {
     if (other == self) break;
-    const bool blocks = planned.verdicts[static_cast<size_t>(other)] != Verdict::impossible;
+    // Who is over a quota holds up nobody but its user's own.
+    const bool aside = planned.is_over_quota(other) && group.parties[static_cast<size_t>(other)].user() != own.user();
+    const bool blocks = planned.verdicts[static_cast<size_t>(other)] != Verdict::impossible && !aside;
     if (blocks && contend(group, other, self)) out.ahead.push_back(other);
+  }
+  if (planned.is_over_quota(self)) {
+    out.over_quota = planned.over_quota[static_cast<size_t>(self)];
+    return out;
   }
   const Shortage shortage(group, absent, self);
   for (size_t i = 0; i < group.parties.size(); ++i) {

@@ -21,6 +21,7 @@ struct Outlook {
   Verdict verdict = Verdict::none;
   std::vector<Obstacle> obstacles;  // the earliest expected end first, then those whose end nobody knows
   std::vector<int> ahead;           // waiters before it that want something that it wants, in line order
+  int over_quota = -1;              // the quota that holds it back, an index into Policy::quotas; -1: none
   int64_t start_us = -1;            // by the clock of Snapshot::now_us; -1: nobody knows
 };
 

@@ -72,10 +72,12 @@ TEST(Outlook, CountsOnAnEndThatIsKnownBesideOneThatIsNot) {
   Scene pool(std::vector<NamedAmount>{});
   pool.seated(cards(1, {{"A", 24}, {"B", 16}}), 0, {0});
   pool.seated(cards(1, {{"A", 24}, {"B", 16}}), 160, {1});
-  const int first = pool.comes(cards(1, {{"A", 24}, {"B", 16}}));
+  const int first = pool.comes(cards(1, {{"A", 24}, {"B", 16}}), 30);
   const int second = pool.comes(cards(1, {{"A", 24}, {"B", 16}}));
+  const int third = pool.comes(cards(1, {{"A", 24}, {"B", 16}}));
   EXPECT_EQ(pool.eta_s(first), 60) << "the one that said nothing may stay";
-  EXPECT_EQ(pool.eta_s(second), -1);
+  EXPECT_EQ(pool.eta_s(second), 90);
+  EXPECT_EQ(pool.eta_s(third), -1);
 }
 
 TEST(Outlook, NamesOnlyThoseWhoHaveWhatIsShort) {

@@ -18,8 +18,8 @@ std::string percent(const std::optional<int>& value) { return value ? std::to_st
 constexpr Squeeze resource_squeezes[] = {{"RESOURCE", 12}};
 constexpr Squeeze device_squeezes[] = {{"UUID", 12},        {"UUID", 0}, {"NAME", 10},
                                        {"COMPUTE HELD", 0}, {"NAME", 0}, {"LOAD", 0}};
-constexpr Squeeze brief_squeezes[] = {{"WHY", 24}, {"CLAIM", 18}, {"WHAT", 18}, {"LEFT", 0},  {"WHY", 12},
-                                      {"USER", 0}, {"WHAT", 12},  {"WHY", 0},   {"CLAIM", 8}, {"FOR", 0}};
+constexpr Squeeze brief_squeezes[] = {{"WHY", 24},  {"CLAIM", 18}, {"WHAT", 18}, {"WHY", 14}, {"FOR", 0},  {"WHY", 12},
+                                      {"WHAT", 12}, {"USER", 0},   {"LEFT", 0},  {"WHY", 0},  {"CLAIM", 8}};
 
 std::string resources_table(const PoolView& view, size_t width) {
   Table table({"RESOURCE", "FREE", "HELD", "CAPACITY"});

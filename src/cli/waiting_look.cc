@@ -13,6 +13,7 @@ namespace berth {
 namespace {
 
 constexpr size_t most_named = 3;
+constexpr size_t most_lives_ahead = 16;  // the nearest; more would cost a crowd more than it is worth
 
 Error cannot_be_written() { return Error{ErrorKind::usage, 0, "the claim is too large to be written down"}; }
 
@@ -52,6 +53,7 @@ Outlook living_outlook(LocalPool& pool, const Snapshot& group, int self) {
   for (int round = 0; round < most_rounds; ++round) {
     out = outlook(group, absent, self);
     bool found = false;
+    size_t nearest = most_lives_ahead;
     const auto ask = [&](size_t i) {
       if (asked[i]) return;
       asked[i] = true;
@@ -59,7 +61,8 @@ Outlook living_outlook(LocalPool& pool, const Snapshot& group, int self) {
       found |= absent[i];
     };
     for (const Obstacle& o : out.obstacles) ask(static_cast<size_t>(o.holder));
-    for (const int other : out.ahead) ask(static_cast<size_t>(other));
+    for (auto other = out.ahead.rbegin(); other != out.ahead.rend() && nearest > 0; ++other, --nearest)
+      ask(static_cast<size_t>(*other));
     if (!found) break;
   }
   return out;
@@ -87,6 +90,10 @@ Result<WaitingWords> look_for_waiter(LocalPool& pool, const Picture& picture, co
   words.objection = objection;
   words.ahead = static_cast<int>(out.ahead.size());
   if (out.verdict == Verdict::impossible && objection.empty()) words.objection = "the pool has less than that now";
+  if (out.over_quota >= 0) {
+    const Quota& quota = group->policy.quotas[static_cast<size_t>(out.over_quota)];
+    words.objection = "held back by " + quota_word(quota.name) + "=" + std::to_string(quota.most);
+  }
   const bool refused = out.verdict == Verdict::seat && !objection.empty();
   if (out.start_us >= 0 && !refused)
     words.eta_s = (std::max<int64_t>(0, out.start_us - group->now_us) + 999'999) / 1'000'000;

@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -43,7 +45,18 @@ size_t columns_of_terminal() {
 
 }  // namespace
 
+// Nobody hears what goes to /dev/null.
+bool WaitingTalk::is_heard() {
+  if (!heard_) {
+    struct stat st {};
+    const dev_t null_device = makedev(1, 3);  // Documentation/admin-guide/devices.txt
+    heard_ = ::fstat(STDERR_FILENO, &st) == 0 && !(S_ISCHR(st.st_mode) && st.st_rdev == null_device);
+  }
+  return *heard_;
+}
+
 int64_t WaitingTalk::operator()(const Waiting& waiting) {
+  if (!is_heard()) return -1;
   if (waiting.asks_driver) return -1;  // a moment, and no wait
   const int64_t now_us = monotonic_us();
   const int64_t first_us = first_word_us(waiting, now_us);

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/own_fd.h"
@@ -37,6 +38,7 @@ class WaitingTalk {
   void clear();
 
  private:
+  [[nodiscard]] bool is_heard();
   [[nodiscard]] int64_t first_word_us(const Waiting& waiting, int64_t now_us);
   [[nodiscard]] WaitingWords look(const std::string& objection);
   [[nodiscard]] int64_t refresh(const std::string& objection, int64_t now_us, size_t columns);
@@ -46,6 +48,7 @@ class WaitingTalk {
   LocalPool& pool_;
   const Picture& picture_;
   const Engine& engine_;
+  std::optional<bool> heard_;
   int64_t since_us_ = -1;      // since when there is something to say
   int64_t last_look_us_ = -1;  // for the line on the terminal
   bool said_ = false;          // in a line of its own

@@ -2,6 +2,7 @@
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import termios
@@ -55,7 +56,8 @@ def test_it_fits_the_window():
                 check(sum(line.split()[0].startswith(lease["id"][:4]) for line in lines if line.strip()) == 1, f"{lease['id']} at {width}:\n{text}")
             for word in ("held", "around", "inner1", "w29", "24 GiB", "slot"):
                 check(word in text, f"no {word!r} at {width}:\n{text}")
-            check(("held by" in text) == (width >= 80), f"why, at {width}:\n{text}")
+            check("held by" in text or width < 80, f"why, at {width}:\n{text}")
+            check(re.search("around.*", text) and re.search(r" (2 h|1 h 59 min) ", text) or width < 80, f"until when, at {width}:\n{text}")
         # In a pipe nothing is cut.
         piped = pool.run("status").stdout
         check(all(lease["id"] in piped for lease in told["leases"]) and "SIM-1" in piped, piped)

@@ -5,7 +5,7 @@ import signal
 import re
 import time
 
-from berthtest import Pool, berth, check, descendants, kill, main, wait_exit, wait_until
+from berthtest import Pool, berth, check, descendants, kill, main, proc_state, wait_exit, wait_until
 
 SLOT = ["run", "-r", "slot=1"]
 
@@ -20,6 +20,11 @@ def hold(pool, *words):
 def said(pool, process, pattern, timeout=10):
     """Waits until what a process has said matches; the match."""
     return wait_until(lambda: re.search(pattern, pool.err(process)), timeout, f"{pattern!r} in {process.args[1:]}", pool)
+
+
+def switches(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", f.read(), re.M).group(1))
 
 
 def wait_behind(pool, *words):
@@ -76,10 +81,15 @@ def test_inside_a_lease_the_siblings_count():
         pool.spawn("run", "-r", "slot=2", "--label", "around", "--", "sh", "-c",
                    f"{b} run -r slot=2 --expect 1h --label brother -- sleep 1000 & "
                    f"while [ $({b} status --json | grep -c brother) = 0 ]; do :; done; {b} run -r slot=1 --label sister -- true & "
-                   f"while [ $({b} status --json | grep -c sister) = 0 ]; do :; done; {b} run -r slot=1 --dry-run; sleep 1000")
+                   f"while [ $({b} status --json | grep -c sister) = 0 ]; do :; done; {b} run -r slot=1 --dry-run > {pool.tmp}/dry; "
+                   f"mv {pool.tmp}/dry {pool.tmp}/told; sleep 1000")
         pool.wait_for(held=2, waiting=1)
         sister = [lease for lease in pool.leases() if lease["label"] == "sister"][0]
         check(3500 <= sister["eta_s"] <= 3600 and sister["position"] == 1, f"{sister}")
+        wait_until(lambda: os.path.exists(f"{pool.tmp}/told"), 10, "the dry run", pool)
+        with open(f"{pool.tmp}/told", encoding="utf-8") as f:
+            told = f.read()
+        check(re.fullmatch(r"would wait for 1 slot: slot is held by brother \(\w+, \d+ min left\), about (\d+ min|1 h); 1 ahead of you\n", told), told)
 
 
 def test_dry_run_says_the_same_and_needs_no_command():
@@ -96,6 +106,42 @@ def test_dry_run_says_the_same_and_needs_no_command():
         check(done.returncode == 75 and "ahead" not in done.stdout, f"{done}")
         check(pool.run("run", "-r", "slot=2", "--dry-run").returncode == 3, "never")
         check(pool.run("run").returncode == 2, "a command is still needed to run")
+
+
+def test_inside_a_lease_only_the_first_speaks_and_that_late():
+    with Pool(slot=2) as pool:
+        b = berth()
+        around = pool.spawn("run", "-r", "slot=2", "--label", "around", "--", "sh", "-c",
+                            f"for i in 1 2 3 4 5; do {b} run -r slot=2 --label in$i -- sleep 1000 & done; wait")
+        pool.wait_for(held=2, waiting=4)
+        began = time.monotonic()
+        said(pool, around, "waiting for 2 slot", timeout=20)
+        check(time.monotonic() - began > 8, "the siblings' turns are not spoken of")
+        check(re.fullmatch(r"berth: waiting for 2 slot: slot is held by in\d \(\w+\), no telling how long\n", pool.err(around)), pool.err(around))
+
+
+def test_a_quota_is_named_and_not_those_who_hold():
+    with Pool(slot=9) as pool:
+        pool.run("set", "policy.max.slot_per_user=1")
+        hold(pool, "-r", "slot=1", "--expect", "1h")
+        waiter = wait_behind(pool, *SLOT, "--", "true")
+        said(pool, waiter, r"waiting for 1 slot: held back by policy.max.slot_per_user=1, about \d+ (min|h)\n$")
+
+
+def test_nothing_is_done_for_who_does_not_hear():
+    with Pool(slot=1) as pool:
+        hold(pool, "-r", "slot=1")
+        with open("/dev/null", "wb") as null:
+            deaf = pool.spawn(*SLOT, "--", "true", stderr=null)
+        pool.wait_for(waiting=1)
+        wait_until(lambda: proc_state(deaf.pid) == "S", 10, "it to sleep", pool)
+        before = switches(deaf.pid)
+        time.sleep(0.6)
+        check(switches(deaf.pid) == before, f"{switches(deaf.pid) - before} wake-ups")
+        hears = wait_behind(pool, *SLOT, "--", "true")
+        before = switches(hears.pid)
+        said(pool, hears, "waiting for 1 slot")
+        check(switches(hears.pid) > before, "the figure means nothing")
 
 
 def test_a_wait_of_a_moment_is_not_spoken_of():

@@ -220,6 +220,18 @@ def test_ctrl_c_and_ctrl_z_leave_it_clean():
         terminal.close()
 
 
+def test_a_hold_in_a_substitution_shows_it_too():
+    with Pool(slot=1) as pool:
+        holder = hold(pool, "-r", "slot=1", "--label", "first")
+        terminal = bash(pool)
+        terminal.send(f"id=$({berth()} hold -r slot=1 --for $$ --ttl 60s); echo got=${{#id}}\n")
+        terminal.expect("slot is held by first")
+        kill(holder.pid, signal.SIGTERM)
+        terminal.expect("got=10")
+        check(not any("waiting for" in line for line in terminal.screen().lines), f"{terminal.screen().lines}")
+        terminal.close()
+
+
 def test_the_time_out_is_said_on_a_line_of_its_own():
     with Pool(slot=1) as pool:
         hold(pool, "-r", "slot=1")
