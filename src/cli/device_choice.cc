@@ -114,6 +114,30 @@ InheritedVisibility inherited_visibility() {
   return {variable("CUDA_VISIBLE_DEVICES"), variable("ROCR_VISIBLE_DEVICES"), variable("ZE_AFFINITY_MASK")};
 }
 
+InheritedVisibility beyond_leases(const InheritedVisibility& inherited, const std::vector<Device>& devices,
+                                  const std::vector<std::vector<std::string>>& leases) {
+  InheritedVisibility out = inherited;
+  const auto drop_if_ours = [&](std::initializer_list<const char*> vendors, std::optional<std::string>& variable) {
+    std::vector<bool> of_it(devices.size(), false);
+    for (const char* vendor : vendors)
+      for (size_t i = 0; i < devices.size(); ++i) of_it[i] = of_it[i] || devices[i].vendor == vendor;
+    std::vector<bool> seen = of_it;
+    for (const char* vendor : vendors) hide(vendor, variable, devices, seen);
+    std::vector<bool> ours(devices.size(), false);
+    for (const std::vector<std::string>& lease : leases) {
+      for (size_t i = 0; i < devices.size(); ++i)
+        ours[i] = ours[i] || (of_it[i] && std::find(lease.begin(), lease.end(), devices[i].uuid) != lease.end());
+      if (ours != seen || std::find(ours.begin(), ours.end(), true) == ours.end()) continue;
+      variable.reset();
+      return;
+    }
+  };
+  drop_if_ours({"nvidia", "simulated"}, out.cuda);
+  drop_if_ours({"amd"}, out.rocr);
+  drop_if_ours({"intel"}, out.ze);
+  return out;
+}
+
 std::string missing_card(const Picture& picture) {
   for (const std::string& complaint : picture.complaints)
     if (complaint.starts_with("NVML: GPU ")) return complaint;

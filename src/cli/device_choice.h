@@ -20,6 +20,11 @@ struct InheritedVisibility {
   std::optional<std::string> ze;    // ZE_AFFINITY_MASK: intel's
 };
 [[nodiscard]] InheritedVisibility inherited_visibility();
+// Of that, what says more than the leases around us: a variable that names exactly the cards of the innermost
+// one, two ... of them was set for these, and says nothing. `leases`: the UUIDs of each, innermost first.
+[[nodiscard]] InheritedVisibility beyond_leases(const InheritedVisibility& inherited,
+                                                const std::vector<Device>& devices,
+                                                const std::vector<std::vector<std::string>>& leases);
 
 // The complaint, where a driver says that there is a card which it cannot name: those after it have moved up,
 // and a number may mean another card to us than to whoever wrote it. "" where all cards are known.

@@ -1,10 +1,15 @@
 // The leases that this process is inside of, and which of them serves what of a claim made there.
+//
+// A lease around us holds its place at least until we are done, so whatever we would have to wait for
+// until *it* ends never comes. So what each of them has, less what those inside of it hold that are
+// around us as well, is all that it can ever give us; the rest is asked for at the top, as a second lease.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/result.h"
 #include "core/claim.h"
 #include "core/snapshot.h"
 #include "ledger/local_pool.h"
@@ -14,8 +19,11 @@ namespace berth {
 // A lease around us: proved by its token.
 struct LeaseAround {
   PartyId id;
+  std::optional<PartyId> parent;  // it is itself served out of that one
   std::vector<NamedAmount> counters;
-  std::vector<DeviceRef> devices;  // granted, with what it may use of each
+  GpuClaim gpu;
+  std::vector<DeviceRef> devices;  // granted, as its own claim names them
+  std::string label;
 };
 
 struct LeasesAround {
@@ -31,9 +39,15 @@ struct LeasesAround {
 struct ClaimPart {
   Claim claim;
   std::optional<PartyId> parent;
+  bool on_own_memory = false;  // compute alone, on cards whose memory a lease around us has
 };
 
 // Who serves what, in the order in which it is to be taken. `claim.eligible`: the devices that it may use. Pure.
 [[nodiscard]] std::vector<ClaimPart> split_claim(const Claim& claim, const std::vector<LeaseAround>& around);
+
+// The innermost lease that has a card; null: none has.
+[[nodiscard]] const LeaseAround* resident_of(const std::vector<LeaseAround>& around);
+// All the compute of every card of a lease, as a claim for split_claim(). Pure.
+[[nodiscard]] Claim turn_claim(const LeaseAround& resident);
 
 }  // namespace berth

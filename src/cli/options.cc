@@ -23,6 +23,7 @@ enum Option : int {
   opt_help = 'h',
   opt_vram = 256,
   opt_compute,
+  opt_turn,
   opt_only,
   opt_exclude,
   opt_min_free,
@@ -51,10 +52,11 @@ enum Option : int {
 };
 
 // What these verbs understand; see is_option_of() for what one of them does not.
-constexpr std::array<option, 34> place_options{{
+constexpr auto place_options = std::to_array<option>({
     {"gpus", required_argument, nullptr, opt_gpus},
     {"vram", required_argument, nullptr, opt_vram},
     {"compute", required_argument, nullptr, opt_compute},
+    {"turn", no_argument, nullptr, opt_turn},
     {"only", required_argument, nullptr, opt_only},
     {"exclude", required_argument, nullptr, opt_exclude},
     {"min-free", required_argument, nullptr, opt_min_free},
@@ -86,7 +88,7 @@ constexpr std::array<option, 34> place_options{{
     {"print", required_argument, nullptr, opt_print},
     {"help", no_argument, nullptr, opt_help},
     {nullptr, 0, nullptr, 0},
-}};
+});
 
 Result<> add_counter(Claim& claim, const std::string& name, int64_t amount) {
   for (const NamedAmount& c : claim.counters)
@@ -126,6 +128,7 @@ bool is_option_of(PlaceVerb verb, int code) {
     case opt_no_wait:
     case opt_timeout:
     case opt_priority: return verb != PlaceVerb::adopt;
+    case opt_turn:
     case opt_dry_run:
     case opt_on_timeout:
     case opt_over_use:
@@ -148,6 +151,7 @@ class RunReader {
     switch (code) {
       case opt_help: o.help = true; return success();
       case opt_no_wait: o.no_wait = true; return success();
+      case opt_turn: o.turn = true; return success();
       case opt_label: o.label = value; return success();
       case opt_only:
         only_given_ = true;
@@ -204,6 +208,10 @@ class RunReader {
     gpu.vram_bytes = vram_;
     gpu.compute_pct = static_cast<int>(compute_);
     const bool picky = only_given_ || !out_.exclude.empty() || out_.min_free_bytes != 0 || out_.max_util_pct != 100;
+    if (out_.turn) {
+      if (auto alone = check_turn_alone(picky); !alone) return alone.error();
+      gpu = GpuClaim{};  // which cards, the lease says
+    }
     if (picky && gpu.count == 0) gpu.count = 1;  // who picks among GPUs wants one
     if (only_given_ && out_.only.empty()) return usage("--only names no device");
     if (out_.run_after_timeout && !out_.timeout_ms) return usage("--on-timeout run needs a --timeout");
@@ -214,6 +222,17 @@ class RunReader {
   }
 
  private:
+  [[nodiscard]] Result<> check_turn_alone(bool picky) const {
+    const char* other = gpus_ != 0      ? "--gpus"
+                        : vram_ != 0    ? "--vram"
+                        : compute_ != 0 ? "--compute"
+                        : only_given_   ? "--only"
+                        : picky         ? "--exclude, --min-free or --max-util"
+                                        : nullptr;
+    if (other == nullptr) return success();
+    return usage("--turn is on the cards of the lease around it, all of them, so " + std::string(other) +
+                 " does not go with it; --compute 100 takes such words");
+  }
   template <class Store>
   static Result<> number(const char* option, const std::string& text, Store store, int64_t least, int64_t most) {
     const auto value = parse_count(text);

@@ -19,6 +19,7 @@ struct RunOptions {
   Claim claim;               // without eligible devices: those need a probe
   bool claim_given = false;  // anything of CLAIM was said; without it `claim` is one GPU
   bool gpus_given = false;   // --gpus was said
+  bool turn = false;         // --turn: the compute of the cards of the lease around us
   std::vector<std::string> only;
   std::vector<std::string> exclude;
   int64_t min_free_bytes = 0;

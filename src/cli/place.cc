@@ -181,7 +181,8 @@ std::optional<int> Place::prepare() {
   signals_.emplace(std::move(*signals));
   if (options_.timeout_ms) deadline_us_ = monotonic_us() + *options_.timeout_ms * 1000;
   around_ = leases_around(*pool_);
-  return std::nullopt;
+  if (auto looked = look_past_own_leases(); !looked) return fail(looked.error());
+  return options_.turn ? find_turn() : std::nullopt;
 }
 
 std::vector<ClaimPart> Place::parts() const {
@@ -190,10 +191,52 @@ std::vector<ClaimPart> Place::parts() const {
   return split_claim(whole, around_.leases);
 }
 
+// What was inherited of the visible cards is most often what berth itself has set for the lease around us. That
+// says nothing of the other cards of the machine.
+Result<> Place::look_past_own_leases() {
+  inherited_ = inherited_visibility();
+  if (options_.claim.gpu.count == 0 || around_.leases.empty()) return success();
+  std::vector<std::vector<std::string>> cards;
+  for (const LeaseAround& lease : around_.leases) {
+    cards.emplace_back();
+    for (const DeviceRef& d : lease.devices) cards.back().push_back(d.uuid);
+  }
+  inherited_ = beyond_leases(inherited_, picture_.devices, cards);
+  auto eligible = eligible_devices(options_, picture_.devices, inherited_);
+  if (!eligible) return eligible.error();
+  eligible_ = std::move(*eligible);
+  if (eligible_.size() > max_claim_devices) eligible_.resize(max_claim_devices);
+  return success();
+}
+
+// The cards of a turn are the lease's: no driver is asked, for nothing new comes to lie on them.
+std::optional<int> Place::find_turn() {
+  const LeaseAround* resident = resident_of(around_.leases);
+  if (resident == nullptr) {
+    say("run: --turn is for commands inside of a lease with a GPU, berth run --vram 8G -- ...; outside of one say "
+        "--compute 100 --only N");
+    return exit_status::usage;
+  }
+  const Claim turn = turn_claim(*resident);
+  options_.claim.gpu = turn.gpu;
+  eligible_ = turn.eligible;
+  if (options_.label.empty()) options_.label = resident->label;
+  return std::nullopt;
+}
+
+// The lease of ours that does not end before this part is seated: the part taken before it, else the lease
+// that the whole was asked for in.
+std::optional<PartyId> Place::kept_while_waiting(const ClaimPart& part) const {
+  if (!seats_.empty()) return seats_.back()->engine.record().id;
+  if (part.parent || around_.leases.empty()) return std::nullopt;
+  return around_.leases.front().id;
+}
+
 Request Place::request_for(const ClaimPart& part, const PartyInfo& info) const {
   Request request;
   request.claim = part.claim;
   request.parent = part.parent;
+  request.with = kept_while_waiting(part);
   request.priority = options_.priority;
   request.priority_cap = options_.priority > 0 && is_root() ? max_priority_magnitude : 0;
   request.expect_s = options_.expect_s;
@@ -211,13 +254,21 @@ int Place::refuse_busy(const Record& record, const std::string& reason) {
   return exit_status::busy;
 }
 
+// Inside of a lease it is a part of the claim that falls short; said is the whole of it.
 int Place::refuse_impossible(const Acquired& acquired) const {
-  say(impossible_text(acquired.shortfalls, options_, picture_.devices, inherited_visibility()));
+  std::vector<Shortfall> shortfalls = acquired.shortfalls;
+  for (Shortfall& s : shortfalls) {
+    if (s.what == "gpu") s.asked = options_.claim.gpu.count;
+    for (const NamedAmount& c : options_.claim.counters)
+      if (s.what == c.name) s.asked = c.amount;
+  }
+  say(impossible_text(shortfalls, options_, picture_.devices, inherited_));
   return exit_status::impossible;
 }
 
 std::unique_ptr<DriverAdmission> Place::admission_for(const ClaimPart& part) {
-  if (part.claim.gpu.count == 0 || part.parent || picture_.devices.front().simulated) return nullptr;
+  if (part.claim.gpu.count == 0 || part.parent || part.on_own_memory || picture_.devices.front().simulated)
+    return nullptr;
   const DriverRules rules{options_.min_free_bytes, options_.max_util_pct};
   return std::make_unique<DriverAdmission>(picture_, rules, [this] { return lease_roots(*pool_); });
 }
@@ -232,7 +283,8 @@ std::optional<int> Place::take_part(const ClaimPart& part, const PartyInfo& info
   seat->engine.on_cancel([&] { return manners(); });
   const auto admission = admission_for(part);
   if (admission) seat->engine.heed(*admission);
-  seat->engine.on_waiting([&](const Waiting& waiting) { return talk(waiting); });
+  // A turn is soon over, and the next one comes soon.
+  if (!options_.turn) seat->engine.on_waiting([&](const Waiting& waiting) { return talk(waiting); });
   seat->ledger.on_slow_lock([&](const std::string& sentence) {
     talk.clear();
     say(sentence);
@@ -330,6 +382,7 @@ Job Place::job_of(const Seat& seat) const {
 }
 
 void Place::note_past(const Seat& seat, int64_t came_us, How how, int status, int signal) {
+  if (options_.turn) return;
   Job job = job_of(seat);
   if (job.arrival_us == 0) job.arrival_us = came_us;
   job.ended_us = std::max(job.arrival_us, wall_us());
@@ -341,6 +394,7 @@ void Place::note_past(const Seat& seat, int64_t came_us, How how, int status, in
 
 std::vector<Job> Place::jobs() {
   std::vector<Job> out;
+  if (options_.turn) return out;
   for (const auto& seat : seats_) {
     Job job = job_of(*seat);
     job.seated_us = seat->acquired.seated_us;
@@ -386,7 +440,9 @@ std::vector<UsageLimit> Place::usage_limits() const {
   for (const auto& seat : seats_) {
     const Record& record = seat->engine.record();
     // Inside another lease, it is that one's use that is looked at.
-    if (record.parent || record.claim.gpu.count == 0 || picture_.devices.front().simulated) continue;
+    if (record.parent || record.claim.gpu.count == 0 || picture_.devices.empty()) continue;
+    if (picture_.devices.front().simulated) continue;
+    if (record.with && uses_memory_of_lease(record.claim.gpu)) continue;
     for (const DeviceRef& d : seat->acquired.devices)
       out.push_back({PartyKey::of(record.id, record.dir), d.uuid,
                      record.claim.gpu.whole ? d.vram_bytes : record.claim.gpu.vram_bytes});

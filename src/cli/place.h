@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/own_fd.h"
+#include "cli/device_choice.h"
 #include "cli/leases_around.h"
 #include "cli/options.h"
 #include "engine/driver_admission.h"
@@ -66,8 +67,8 @@ class Place {
   [[nodiscard]] std::vector<UsageLimit> usage_limits() const;
   void release_all();
 
-  // What the history is to know of the leases held now; how they end is still open, but of those that
-  // somebody has released. Requires that none of them was given back yet.
+  // What the history is to know of the leases held now, nothing of a turn: that is a moment of the lease around it; how
+  // they end is still open, but of those that somebody has released. Requires that none of them was given back yet.
   [[nodiscard]] std::vector<Job> jobs();
   // The same of those that ended before there was a place.
   [[nodiscard]] std::vector<Job>& past() { return past_; }
@@ -81,6 +82,9 @@ class Place {
   std::unique_ptr<DriverAdmission> admission_for(const ClaimPart& part);
   std::optional<int> take_part(const ClaimPart& part, const PartyInfo& info, bool& gave_up);
   [[nodiscard]] Request request_for(const ClaimPart& part, const PartyInfo& info) const;
+  [[nodiscard]] std::optional<PartyId> kept_while_waiting(const ClaimPart& part) const;
+  std::optional<int> find_turn();
+  Result<> look_past_own_leases();
   int refuse_busy(const Record& record, const std::string& reason);
   [[nodiscard]] int refuse_impossible(const Acquired& acquired) const;
   [[nodiscard]] Job job_of(const Seat& seat) const;
@@ -94,6 +98,7 @@ class Place {
   std::optional<LocalPool> pool_;
   std::optional<Signals> signals_;
   LeasesAround around_;
+  InheritedVisibility inherited_;  // what of it says more than the leases around us
   int64_t deadline_us_ = -1;
   std::vector<std::unique_ptr<Seat>> seats_;
   std::vector<Job> past_;

@@ -40,6 +40,11 @@ struct GpuClaim {
   friend bool operator==(const GpuClaim&, const GpuClaim&) = default;
 };
 
+// Whether what was asked for like that from inside of a lease leaves its memory to that lease: a turn.
+[[nodiscard]] inline bool uses_memory_of_lease(const GpuClaim& gpu) {
+  return gpu.count > 0 && !gpu.whole && gpu.vram_bytes == 0;
+}
+
 struct Claim {
   std::vector<NamedAmount> counters;  // no name twice
   GpuClaim gpu;

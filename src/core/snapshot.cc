@@ -108,7 +108,18 @@ Snapshot only(const Snapshot& all, Keep keep) {
 }  // namespace
 
 Snapshot top_level(const Snapshot& all) {
-  return only(all, [](const Party& p) { return !p.nested; });
+  Snapshot out = only(all, [](const Party& p) { return !p.nested; });
+  for (Party& p : out.parties) {
+    if (!p.seconds) continue;
+    int lease = all.find(p.with_key());
+    for (size_t step = 0; step < all.parties.size() && lease >= 0; ++step) {
+      const Party& around = all.parties[static_cast<size_t>(lease)];
+      p.with = around.id;
+      if (!around.nested) break;
+      lease = all.find(around.parent_key());
+    }
+  }
+  return out;
 }
 
 std::optional<Snapshot> inside(const Snapshot& all, const PartyKey& parent) {

@@ -103,7 +103,8 @@ struct Party : PartyKey {
   int64_t seated_us = 0;  // held only
   bool nested = false;    // inside another lease: counts against that one alone
   PartyId parent;         // nested only; of the same directory
-  bool seconds = false;   // asked for from inside another lease, which lacked it; counts at the top
+  bool seconds = false;   // a lease of the same job does not end before this one is seated: it was asked for from
+                          // inside of that one, which lacked it, or after that one as another part of a claim
   PartyId with;           // seconds only: that lease; of the same directory
   bool out = false;       // a waiter that its own machine refuses a place for now: planned without
   Way way;                // of a holder; of a waiter only what it will be as one
@@ -212,7 +213,8 @@ struct Snapshot {
 };
 
 // The parties that compete with each other, and what they compete for. At the top that is the pool
-// and all that are not nested. Inside a lease it is what the lease holds and those nested in it.
+// and all that are not nested; a Party::with that is nested is given as the outermost lease around it. Inside a lease
+// it is what the lease holds and those nested in it.
 [[nodiscard]] Snapshot top_level(const Snapshot& all);
 // nullopt when there is no such holder.
 [[nodiscard]] std::optional<Snapshot> inside(const Snapshot& all, const PartyKey& parent);

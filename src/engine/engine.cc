@@ -114,6 +114,7 @@ void Engine::begin(const Request& request) {
   record_.claim = request.claim;
   record_.parent = request.parent;
   record_.way = request.way;
+  record_.with = request.with;
   record_.info = request.info;
   refusal_.clear();
   ask_again_us_ = -1;

@@ -31,6 +31,7 @@ struct Request {
   int64_t expect_s = 0;
   std::optional<PartyId> parent;  // to be served out of that lease
   Way way;                        // what it says of giving way
+  std::optional<PartyId> with;    // that lease of ours does not end before this is seated; see Party::with
   PartyInfo info;
 };
 

@@ -16,6 +16,7 @@ LeaseRoot lease_root(const Snapshot& snapshot, const Party& party, const PartyIn
   root.pid_namespace = info.pid_namespace;
   root.arrival_us = party.arrival_us;
   if (party.nested) root.parent = party.parent;
+  if (!party.nested && party.seconds && uses_memory_of_lease(party.gpu)) root.parent = party.with;
   for (const uint16_t device : snapshot.granted(party)) root.devices.push_back(snapshot.devices[device]);
   return root;
 }
