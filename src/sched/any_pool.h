@@ -27,9 +27,23 @@ inline Claim any_claim(WithCards with_cards) {
     claim.gpu.whole = *rc::gen::inRange(0, 3) == 0;
     if (!claim.gpu.whole) claim.gpu.vram_bytes = *rc::gen::element(4, 8, 12, 16, 20, 24);
     if (!claim.gpu.whole && *rc::gen::inRange(0, 3) == 0) claim.gpu.compute_pct = 50;
+    if (!claim.gpu.whole && *rc::gen::inRange(0, 4) == 0) {  // a turn
+      claim.gpu.vram_bytes = 0;
+      claim.gpu.compute_pct = *rc::gen::element(50, 100);
+    }
   }
   if (claim.counters.empty() && claim.gpu.count == 0) claim.counters.push_back({"cpu", 1});
   return claim;
+}
+
+// Was asked for from inside of a lease that is there, perhaps.
+inline void perhaps_inside(Snapshot& snapshot, int party) {
+  std::vector<PartyId> leases;
+  for (const Party& p : snapshot.parties)
+    if (p.state == PartyState::held) leases.push_back(p.id);
+  if (leases.empty() || *rc::gen::inRange(0, 3) != 0) return;
+  snapshot.parties[static_cast<size_t>(party)].seconds = true;
+  snapshot.parties[static_cast<size_t>(party)].with = *rc::gen::elementOf(leases);
 }
 
 // Makes parties[index] a holder of what the plan gives it.
@@ -56,7 +70,7 @@ inline Snapshot any_pool(WithCards with_cards, int at_most, WithQuotas with_quot
   const int count = *rc::gen::inRange(2, at_most + 1);
   for (int i = 0; i < count; ++i) {
     if (with_quotas == WithQuotas::yes) pool.as_user(*rc::gen::element<std::string>("1001", "1001.1", "1002"));
-    pool.waits(any_claim(with_cards), *rc::gen::inRange(0, 3) / 2);
+    perhaps_inside(pool.snapshot, pool.waits(any_claim(with_cards), *rc::gen::inRange(0, 3) / 2));
     // Some sit down as soon as they may, some are slow.
     const Plan now = plan(pool.snapshot);
     for (const int party : now.line)
@@ -122,6 +136,7 @@ inline std::string sketch(const Snapshot& s) {
   for (size_t i = 0; i < s.parties.size(); ++i) {
     const Party& p = s.parties[i];
     out += std::to_string(i) + " of " + std::string(p.dir()) + (p.state == PartyState::held ? " holds" : " waits");
+    if (p.seconds) out += " with " + std::to_string(s.find(p.with_key()));
     if (p.priority != 0) out += " at priority " + std::to_string(p.priority);
     for (const Amount& a : s.counters(p)) out += " " + s.resources[a.resource].name + "=" + std::to_string(a.amount);
     if (p.gpu.count > 0) {

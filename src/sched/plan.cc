@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "sched/precedence.h"
 #include "sched/quota.h"
 #include "sched/timeline.h"
 
@@ -37,6 +38,8 @@ class Walk {
       (party.state == PartyState::held ? holders_ : line_).push_back({0, static_cast<int>(i)});
     }
     line_up(line_);
+    if (std::any_of(line_.begin(), line_.end(), [&](const Stand& s) { return at(s.index).seconds; }))
+      put_seconds(absent);
     open_quotas();
   }
 
@@ -73,6 +76,18 @@ class Walk {
       const PartyKey& ka = at(a.index);
       return ka < at(b.index);
     });
+  }
+
+  // See precedence.h. Who is let pass has the key of the first that it passes.
+  void put_seconds(const std::vector<bool>& absent) {
+    std::vector<int> order;
+    for (const Stand& stand : line_) order.push_back(stand.index);
+    let_pass(snapshot_, absent, order);
+    int64_t key_us = std::numeric_limits<int64_t>::max();
+    for (size_t i = order.size(); i-- > 0;) {
+      key_us = std::min(key_us, order_key(at(order[i]), snapshot_.policy).key_us);
+      line_[i] = {key_us, order[i]};
+    }
   }
 
   // What the holders leave of each quota.

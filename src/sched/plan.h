@@ -9,6 +9,9 @@
 // closed to all behind it. So a later claim passes an earlier one exactly where it takes nothing
 // that the earlier one waits for or will need when its turn comes: it cannot delay it.
 //
+// A card's memory and compute are two things there as well. And who asks from inside of a lease stands before
+// those who cannot have theirs until that lease ends (precedence.h).
+//
 // Where jobs say how long they take (and Snapshot::now_us says when now is), the same walk goes over
 // time. A waiter that does not fit now has its turn at the first moment when all that it wants is there,
 // but not before the turn of anybody ahead who wants some of the same: strict order per contested

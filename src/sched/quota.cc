@@ -9,7 +9,7 @@ namespace berth {
 
 int64_t quota_use(const Snapshot& snapshot, const Party& party, const Quota& quota) {
   if (party.nested) return 0;
-  if (quota.name == "gpus") return party.gpu.count;
+  if (quota.name == "gpus") return party.seconds && uses_memory_of_lease(party.gpu) ? 0 : party.gpu.count;
   for (const Amount& a : snapshot.counters(party))
     if (snapshot.resources[a.resource].name == quota.name) return a.amount;
   return 0;

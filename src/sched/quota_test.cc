@@ -96,7 +96,7 @@ bool over_quota(const Snapshot& s) {
     if (p.state != PartyState::held) continue;
     const std::string user(p.dir().substr(0, 4));
     for (const Amount& a : s.counters(p)) taken[{user, s.resources[a.resource].name}] += a.amount;
-    taken[{user, "gpus"}] += p.gpu.count;
+    if (!p.seconds || !uses_memory_of_lease(p.gpu)) taken[{user, "gpus"}] += p.gpu.count;
   }
   for (const Quota& q : s.policy.quotas)
     for (const auto& [of, amount] : taken)

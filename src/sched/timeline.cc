@@ -50,8 +50,33 @@ bool Timeline::counters_fit(const Party& party, View v, int node) const {
 bool Timeline::has_room(const Party& party, const Eligible& e, View v, int node) const {
   const DeviceUse& u = use(v, node, e.device);
   if (u.exclusive || u.closed) return false;
-  if (party.gpu.whole) return u.users == 0;
-  return u.vram_bytes + party.gpu.vram_bytes <= e.vram_bytes && u.compute_pct + party.gpu.compute_pct <= 100;
+  if (party.gpu.whole) return u.users == 0 && !u.vram_closed && !u.compute_closed;
+  return vram_fits(party, e, u) && compute_fits(party, u);
+}
+
+bool Timeline::vram_fits(const Party& party, const Eligible& e, const DeviceUse& u) {
+  if (party.gpu.vram_bytes == 0) return true;
+  return !u.vram_closed && u.vram_bytes + party.gpu.vram_bytes <= e.vram_bytes;
+}
+
+bool Timeline::compute_fits(const Party& party, const DeviceUse& u) {
+  if (party.gpu.compute_pct == 0) return true;
+  return !u.compute_closed && u.compute_pct + party.gpu.compute_pct <= 100;
+}
+
+// Memory and compute are two things: who waits for a turn keeps nobody from a place to stay, nor the other way
+// round. What it could have of the one is set aside for it, the other is closed.
+void Timeline::close_card(const Party& party, const Eligible& e, int node) {
+  DeviceUse& u = use(View::sure, node, e.device);
+  if (party.gpu.whole || u.exclusive || u.closed) {
+    u.closed = true;
+    return;
+  }
+  const bool vram = vram_fits(party, e, u);
+  const bool compute = compute_fits(party, u);
+  put(party, e.device, View::sure, node, true);
+  u.vram_closed = u.vram_closed || !vram;
+  u.compute_closed = u.compute_closed || !compute;
 }
 
 void Timeline::put(const Party& party, uint16_t device, View v, int node, bool ahead) {
@@ -230,7 +255,7 @@ void Timeline::close_at(const Party& party, int node, bool cards_short, const De
     if (has_room(party, e, View::sure, node))
       put(party, e.device, View::sure, node, true);
     else if (could_ever_hold(party, e))
-      use(View::sure, node, e.device).closed = true;
+      close_card(party, e, node);
   }
 }
 

@@ -34,7 +34,10 @@ struct DeviceUse {
   int32_t users = 0;
   int32_t ahead_users = 0;
   bool exclusive = false;
-  bool closed = false;  // somebody ahead waits for this card, and nobody knows for how long
+  // Somebody ahead waits for this card, or for one of its two quantities, and nobody knows for how long.
+  bool closed = false;
+  bool vram_closed = false;
+  bool compute_closed = false;
 };
 
 class Timeline {
@@ -126,6 +129,9 @@ class Timeline {
   }
   [[nodiscard]] bool counters_fit(const Party& party, View v, int node) const;
   [[nodiscard]] bool has_room(const Party& party, const Eligible& e, View v, int node) const;
+  [[nodiscard]] static bool vram_fits(const Party& party, const Eligible& e, const DeviceUse& u);
+  [[nodiscard]] static bool compute_fits(const Party& party, const DeviceUse& u);
+  void close_card(const Party& party, const Eligible& e, int node);
   template <class Visit>
   void each_item(const Party& party, const Visit& visit) const {
     for (const Amount& a : snapshot_.counters(party)) visit(size_t{a.resource});

@@ -16,6 +16,9 @@ struct Shape {
   IndexSet counters;
   bool gpu = false;
   bool one_or_whole = false;
+  bool whole = false;
+  bool vram = false;  // of a share: which of a card's two quantities it wants
+  bool compute = false;
   IndexSet devices;
   std::vector<uint32_t> quotas;  // items, sorted
   bool over_quota = false;
@@ -42,6 +45,9 @@ Shape shape_of(const Snapshot& snapshot, const Quotas& quotas, int index) {
   for (const Amount& a : snapshot.counters(party)) shape.counters.add(a.resource);
   shape.gpu = party.gpu.count > 0;
   shape.one_or_whole = party.gpu.count == 1 || party.gpu.whole;
+  shape.whole = party.gpu.whole && shape.gpu;
+  shape.vram = party.gpu.vram_bytes > 0;
+  shape.compute = party.gpu.compute_pct > 0;
   each_device(snapshot, party, [&](uint16_t d) { shape.devices.add(d); });
   return shape;
 }
@@ -53,7 +59,9 @@ bool surely_blocks(const Shape& ahead, const Shape& behind) {
     return false;
   if (!ahead.counters.within(behind.counters)) return false;
   if (!ahead.gpu) return !ahead.counters.empty();
-  return behind.gpu && ahead.one_or_whole && behind.devices.within(ahead.devices);
+  if (!behind.gpu || !ahead.one_or_whole || !behind.devices.within(ahead.devices)) return false;
+  // Whichever of the two it is short of, the other one must want it as well.
+  return ahead.whole || behind.whole || ((behind.vram || !ahead.vram) && (behind.compute || !ahead.compute));
 }
 
 bool shapes_contend(const Shape& a, const Shape& b) {
@@ -353,10 +361,28 @@ std::vector<int> overtaken(const Snapshot& after, const Plan& plan_after, int se
   return out;
 }
 
+namespace {
+
+// Whether one of these is a lease that somebody inside of it stands where he stands for (precedence.h).
+bool order_hangs_on(const Snapshot& snapshot, const std::vector<int>& changed) {
+  for (const Party& p : snapshot.parties) {
+    if (!p.seconds) continue;
+    for (const int c : changed)
+      if (at(snapshot, c).state == PartyState::held && at(snapshot, c) == p.with_key()) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 std::vector<int> dependents(const Snapshot& before, const Plan& plan_before, const Chains& chains,
                             const std::vector<int>& changed) {
   RingList rings(plan_before, changed);
   if (changed.empty() || plan_before.line.empty()) return {};
+  if (order_hangs_on(before, changed)) {
+    for (const int waiter : plan_before.line) rings.add(waiter);
+    return rings.in_line_order();
+  }
   if (plan_before.timed) {
     const Items items(before);
     std::vector<int> watchers;

@@ -7,7 +7,8 @@
 //
 //   X surely blocks W  <=>  X stands ahead and waits, each counter X claims W claims too, and if
 //   X claims GPUs then so does W, every device W may use X may use, and X asks for one device or
-//   for whole ones. (Whatever X is short of is then closed to W; see plan.h.) If X is over quota, W must
+//   for whole ones, and whichever of memory and compute X wants of a card W wants as well, unless one of
+//   the two wants it whole. (Whatever X is short of is then closed to W; see plan.h.) If X is over quota, W must
 //   be of the same user and count against all that X counts against: X closes nothing else (quota.h).
 //
 // A waiter with two sure blockers watches the two nearest: one of them may be stopped, and a
@@ -62,7 +63,8 @@ struct Watch {
 //
 // Those whose watch the change touches, of whom the plan after it may say nothing new:
 //   - where a holder goes or shrinks, the waiters that were watching holders;
-//   - where a waiter leaves the line, those that counted it among their two nearest sure blockers.
+//   - where a waiter leaves the line, those that counted it among their two nearest sure blockers;
+//   - where a lease goes that somebody asks from inside of, everybody: the order of the line hangs on it.
 [[nodiscard]] std::vector<int> dependents(const Snapshot& before, const Plan& plan_before, const Chains& chains_before,
                                           const std::vector<int>& changed);
 

@@ -110,6 +110,15 @@ TEST(Rings, AReleaseWakesTheNextAndItsTwoKeepersAndNotTheWholeLine) {
   EXPECT_EQ(entitled_and_keepers(pool.snapshot, plan(pool.snapshot, gone), {0}), (std::vector<int>{1, 2, 3}));
 }
 
+// Then the order of the line changes, and everybody is rung by who finds the lease gone.
+bool leaves_somebody_without_its_lease(const Snapshot& s, const std::vector<bool>& gone) {
+  for (size_t i = 0; i < s.parties.size(); ++i) {
+    const int lease = s.parties[i].seconds && !gone[i] ? s.find(s.parties[i].with_key()) : -1;
+    if (lease >= 0 && gone[static_cast<size_t>(lease)]) return true;
+  }
+  return false;
+}
+
 // True if the going of parties that are not in `watched` can make `self` entitled and none of those
 // in `watched`, so that nobody it relies on has a reason to look. Those who were entitled before may
 // have sat down or not.
@@ -127,7 +136,10 @@ bool seated_unseen(const Snapshot& s, int self, const std::vector<int>& watched)
     Snapshot after = s;
     for (size_t i = 0; i < entitled.size(); ++i)
       if ((sat >> i & 1U) != 0) seat(after, now, entitled[i]);
+    // Who sits down may stand in nobody's way any more: then it rings him.
+    if (verdict(plan(after), self) == Verdict::seat) continue;
     for (unsigned mask = 0; mask < 1U << others.size(); ++mask) {
+      if (leaves_somebody_without_its_lease(after, chosen(after, others, mask))) continue;
       const Plan then = plan(after, chosen(after, others, mask));
       if (verdict(then, self) != Verdict::seat) continue;
       const bool told = std::any_of(watched.begin(), watched.end(), [&](int w) {

@@ -1,0 +1,18 @@
+// Who asks from inside of a lease may stand before those who cannot have theirs until that lease ends. Pure.
+//
+// A lease does not end before what is asked for inside of it is had and done (Party::with). So whoever ahead
+// waits for what that lease holds waits for this one too, wherever it stands in line; and if it stood behind,
+// both would wait for ever: ten models on a card whose turns stand behind a job that wants the whole card.
+// It passes those alone, and only where it takes nothing that they could have before the lease ends.
+#pragma once
+
+#include <vector>
+
+#include "core/snapshot.h"
+
+namespace berth {
+
+// `line`: indices of waiters, in order. Moves those who may pass; the others keep their order among themselves.
+void let_pass(const Snapshot& snapshot, const std::vector<bool>& absent, std::vector<int>& line);
+
+}  // namespace berth
