@@ -1,8 +1,10 @@
 #include "cli/outlook.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
 
-#include "sched/pool_sketch.h"
+#include "sched/any_pool.h"
+#include "sched/timeline.h"
 
 namespace berth {
 namespace {
@@ -127,6 +129,79 @@ TEST(Outlook, TheAbsentAreInNobodysWay) {
   EXPECT_EQ(out.verdict, Verdict::seat);
   EXPECT_TRUE(out.obstacles.empty());
   EXPECT_EQ(out.start_us, now_us);
+}
+
+// When each sits down if those who said how long they take keep to it, and the others stay; -1: never.
+std::vector<int64_t> played(Snapshot s) {
+  constexpr int64_t longest_us = 100 * second_us;
+  std::vector<int64_t> starts(s.parties.size(), -1);
+  std::vector<bool> gone(s.parties.size(), false);
+  const int64_t until_us = s.now_us + longest_us;
+  for (; s.now_us <= until_us; s.now_us += second_us) {
+    for (size_t i = 0; i < s.parties.size(); ++i) {
+      const Party& p = s.parties[i];
+      // Who was overdue at the beginning has no end that anybody knows.
+      const bool overdue = starts[i] < 0 && p.seated_us + p.expect_s * second_us <= until_us - longest_us;
+      if (p.state == PartyState::held && !overdue && expected_end_us(p, p.seated_us) <= s.now_us) gone[i] = true;
+    }
+    for (bool again = true; again;) {
+      again = false;
+      const Plan now = plan(s, gone);
+      for (const int party : now.line) {
+        if (verdict(now, party) != Verdict::seat) continue;
+        seat(s, now, party);
+        starts[static_cast<size_t>(party)] = s.now_us;
+        again = true;
+        break;
+      }
+    }
+  }
+  return starts;
+}
+
+// On cards the plan's own starts hold only as far as the choice of cards does (docs/adr/0006).
+enum class PlansOwn { check, leave };
+
+void nobody_starts_later_than_told(const Snapshot& s, PlansOwn plans_own) {
+  const Plan told = plan_with_starts(s, {});
+  const Plan known = plan(s, {}, Extent::everybody);
+  const std::vector<int64_t> starts = played(s);
+  for (const int i : told.line) {
+    const auto index = static_cast<size_t>(i);
+    if (known.starts_us[index] >= 0) RC_ASSERT(told.starts_us[index] == known.starts_us[index]);
+    if (told.starts_us[index] < 0) continue;
+    RC_ASSERT(told.starts_us[index] >= s.now_us);
+    if (plans_own == PlansOwn::leave && known.starts_us[index] >= 0) continue;
+    RC_ASSERT(starts[index] >= 0);
+    RC_ASSERT(starts[index] <= told.starts_us[index]);
+  }
+}
+
+RC_GTEST_PROP(OutlookProperty, NobodyStartsLaterThanTold, ()) {
+  const Snapshot s = any_timed_pool(WithCards::no, 8, Saying::some);
+  RC_LOG() << sketch(s);
+  nobody_starts_later_than_told(s, PlansOwn::check);
+}
+
+RC_GTEST_PROP(OutlookProperty, NobodyStartsLaterThanToldOnCards, ()) {
+  const Snapshot s = any_timed_pool(WithCards::yes, 8, Saying::some);
+  RC_LOG() << sketch(s);
+  nobody_starts_later_than_told(s, PlansOwn::leave);
+}
+
+RC_GTEST_PROP(OutlookProperty, NamesHoldersAndThoseAheadAlone, ()) {
+  const Snapshot s = any_timed_pool(WithCards::yes, 8, Saying::some, WithQuotas::yes);
+  RC_LOG() << sketch(s);
+  const Plan now = plan(s);
+  for (const int self : now.line) {
+    const Outlook out = outlook(s, {}, self);
+    for (const Obstacle& o : out.obstacles)
+      RC_ASSERT(s.parties[static_cast<size_t>(o.holder)].state == PartyState::held);
+    const auto place = [&](int party) { return std::find(now.line.begin(), now.line.end(), party) - now.line.begin(); };
+    for (const int other : out.ahead) RC_ASSERT(place(other) < place(self));
+    RC_ASSERT(out.verdict == verdict(now, self));
+    if (out.verdict == Verdict::seat) RC_ASSERT(out.start_us == s.now_us);
+  }
 }
 
 }  // namespace
