@@ -1,6 +1,7 @@
 #include "cli/outlook.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <set>
 #include <tuple>
@@ -21,11 +22,13 @@ class Shortage {
     for (const Amount& a : group_.counters(self_))
       if (held(a.resource) + a.amount > group_.resources[a.resource].capacity) resources_.push_back(a.resource);
     int with_room = 0;
-    for (const Eligible& e : group_.eligible(self_))
-      if (has_room(e))
-        ++with_room;
+    for (const Eligible& e : group_.eligible(self_)) {
+      const Lack lack = lack_of(e);
+      if (lack.any())
+        devices_.emplace(e.device, lack);
       else
-        devices_.push_back(e.device);
+        ++with_room;
+    }
     if (with_room >= self_.gpu.count) devices_.clear();
   }
 
@@ -35,8 +38,10 @@ class Shortage {
   [[nodiscard]] std::optional<Obstacle> part_of(int holder) const {
     Obstacle out{holder, {}, 0};
     const Party& party = group_.parties[static_cast<size_t>(holder)];
-    for (const uint16_t granted : group_.granted(party))
-      if (std::find(devices_.begin(), devices_.end(), granted) != devices_.end()) out.devices.push_back(granted);
+    for (const uint16_t granted : group_.granted(party)) {
+      const auto found = devices_.find(granted);
+      if (found != devices_.end() && found->second.is_taken_by(party)) out.devices.push_back(granted);
+    }
     if (!out.devices.empty()) return out;
     for (const Amount& a : group_.counters(party))
       if (std::find(resources_.begin(), resources_.end(), a.resource) != resources_.end()) {
@@ -75,22 +80,32 @@ class Shortage {
     return sum;
   }
 
-  [[nodiscard]] bool has_room(const Eligible& e) const {
+  // What a device has too little of.
+  struct Lack {
+    bool all = false;  // it is used, and a whole one is wanted; or somebody has the whole of it
+    bool vram = false;
+    bool compute = false;
+    [[nodiscard]] bool any() const { return all || vram || compute; }
+    [[nodiscard]] bool is_taken_by(const Party& holder) const {
+      return all || (vram && holder.gpu.vram_bytes > 0) || (compute && holder.gpu.compute_pct > 0);
+    }
+  };
+
+  [[nodiscard]] Lack lack_of(const Eligible& e) const {
     int64_t vram_bytes = 0;
     int compute_pct = 0;
-    bool used = false;
-    bool whole = false;
+    Lack out;
     each_holder([&](const Party& p) {
       for (const uint16_t granted : group_.granted(p)) {
         if (granted != e.device) continue;
-        used = true;
-        whole |= p.gpu.whole;
+        out.all |= self_.gpu.whole || p.gpu.whole;
         vram_bytes = std::min(max_held, vram_bytes + p.gpu.vram_bytes);
         compute_pct += p.gpu.compute_pct;
       }
     });
-    if (self_.gpu.whole) return !used;
-    return !whole && vram_bytes + self_.gpu.vram_bytes <= e.vram_bytes && compute_pct + self_.gpu.compute_pct <= 100;
+    out.vram = self_.gpu.vram_bytes > 0 && vram_bytes + self_.gpu.vram_bytes > e.vram_bytes;
+    out.compute = self_.gpu.compute_pct > 0 && compute_pct + self_.gpu.compute_pct > 100;
+    return out;
   }
 
   static constexpr int64_t max_held = int64_t{1} << 61;
@@ -99,7 +114,7 @@ class Shortage {
   const std::vector<bool>& absent_;
   const Party& self_;
   std::vector<uint16_t> resources_;
-  std::vector<uint16_t> devices_;
+  std::map<uint16_t, Lack> devices_;
 };
 
 }  // namespace

@@ -206,7 +206,6 @@ def test_ctrl_c_and_ctrl_z_leave_it_clean():
         wait_until(lambda: "stopped" in pool.run("status").stdout, 10, "it to step aside")
         # In the background it keeps off the line that somebody types in.
         terminal.send("bg\n")
-        terminal.expect(r"&.*\$ ")
         terminal.expect("berth: waiting for 1 slot: [^\r]*\r\n")
         terminal.send("fg\n")
         terminal.expect(r"\rberth: waiting for 1 slot")
