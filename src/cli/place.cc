@@ -15,6 +15,7 @@
 #include "cli/container.h"
 #include "cli/device_choice.h"
 #include "cli/exit_status.h"
+#include "cli/hold_and_wait.h"
 #include "cli/impossible_text.h"
 #include "cli/lease_end.h"
 #include "cli/pool_access.h"
@@ -224,11 +225,11 @@ std::optional<int> Place::find_turn() {
   return std::nullopt;
 }
 
-// The lease of ours that does not end before this part is seated: the part taken before it, else the lease
-// that the whole was asked for in.
+// The lease of ours that does not end before this part is seated: the part taken before it, else the innermost
+// one around us, unless that is the very one that serves it.
 std::optional<PartyId> Place::kept_while_waiting(const ClaimPart& part) const {
   if (!seats_.empty()) return seats_.back()->engine.record().id;
-  if (part.parent || around_.leases.empty()) return std::nullopt;
+  if (around_.leases.empty() || part.parent == around_.leases.front().id) return std::nullopt;
   return around_.leases.front().id;
 }
 
@@ -263,6 +264,14 @@ int Place::refuse_impossible(const Acquired& acquired) const {
       if (s.what == c.name) s.asked = c.amount;
   }
   say(impossible_text(shortfalls, options_, picture_.devices, inherited_));
+  return exit_status::impossible;
+}
+
+int Place::refuse_cycle(const Acquired& acquired) {
+  auto view = view_pool(*pool_, picture_);
+  if (!view) return fail(view.error());
+  say("would wait for ever: " + cycle_text(*view, acquired.snapshot, acquired.cycle) +
+      "; ask for all of it in one claim, or first");
   return exit_status::impossible;
 }
 
@@ -302,6 +311,7 @@ std::optional<int> Place::take_part(const ClaimPart& part, const PartyInfo& info
   switch (acquired->ending) {
     case Ending::seated: break;
     case Ending::impossible: return refuse_impossible(*acquired);
+    case Ending::cycle: return refuse_cycle(*acquired);
     case Ending::busy:
       note_past(*seat, came_us, How::busy, exit_status::busy);
       return refuse_busy(seat->engine.record(), acquired->refusal);
@@ -423,6 +433,7 @@ int Place::tell_preview(const PartyInfo& info) {
     const auto preview = seat.engine.preview(request_for(part, info));
     if (!preview) return fail(preview.error());
     if (preview->ending == Ending::impossible) return refuse_impossible(*preview);
+    if (preview->ending == Ending::cycle) return refuse_cycle(*preview);
     if (preview->ending != Ending::seated) {
       const auto words = look_for_waiter(*pool_, picture_, seat.engine.record(), preview->refusal);
       if (!words) return fail(words.error());

@@ -85,6 +85,7 @@ class Place {
   [[nodiscard]] std::optional<PartyId> kept_while_waiting(const ClaimPart& part) const;
   std::optional<int> find_turn();
   Result<> look_past_own_leases();
+  int refuse_cycle(const Acquired& acquired);
   int refuse_busy(const Record& record, const std::string& reason);
   [[nodiscard]] int refuse_impossible(const Acquired& acquired) const;
   [[nodiscard]] Job job_of(const Seat& seat) const;

@@ -13,6 +13,7 @@
 #include "base/pid_namespace.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "cli/hold_and_wait.h"
 #include "cli/notes.h"
 #include "cli/outlook.h"
 #include "cli/survivors.h"
@@ -84,7 +85,7 @@ std::string holders_reason(const PoolView& view, int party) {
   for (const LeaseView* holder : holders_in_the_way(view, party)) {
     if (text.size() < 120)
       text += (text.empty() ? "held by " : ", ") + lease_name(view, *holder) +
-              (holder->life == Life::unknown ? ", who hides whether it lives" : "");
+              (holder->life == Life::unknown ? ", who hides whether it lives" : "") + waits_itself(view, holder->party);
     else
       ++more;
   }
@@ -396,6 +397,7 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
   }
   add_unseen_devices(view);
   note_overcommitment(view);
+  for (std::string& note : cycle_notes(view)) view.notes.push_back(std::move(note));
   return view;
 }
 

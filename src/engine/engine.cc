@@ -106,6 +106,7 @@ void Engine::leave_the_line() {
 
 void Engine::begin(const Request& request) {
   record_ = Record{};
+  asked_for_cycle_ = false;
   device_books_.clear();
   record_.id = ledger_.new_id();
   record_.priority = request.priority;
@@ -181,6 +182,8 @@ Result<Acquired> Engine::preview(const Request& request) {
   for (const uint16_t device : look.plan.seat_of(look.self))
     for (const DeviceRef& d : record_.claim.eligible)
       if (d.uuid == look.snapshot.devices[device]) out.devices.push_back(d);
+  if (look.verdict() == Verdict::wait)
+    if (const auto closes = closes_cycle(out); closes.ok() && *closes) return out;
   out.self = look.self;
   out.dead = look.dead;
   out.snapshot = std::move(look.snapshot);
@@ -289,6 +292,16 @@ Result<Engine::Turn> Engine::turn(const WaitRule& rule, int64_t lock_until_us) {
     left.dead = looked->dead;
     left.snapshot = std::move(looked->snapshot);
     return out;
+  }
+  if (looked->verdict() == Verdict::wait && !rule.no_wait && !std::exchange(asked_for_cycle_, true)) {
+    Acquired refused;
+    const auto closes = closes_cycle(refused);
+    if (closes.ok() && *closes) {
+      if (newcomer) mend(*looked);
+      leave_the_line();
+      out.done = std::move(refused);
+      return out;
+    }
   }
   if (auto stood = stand_in_line(*looked); !stood) {
     leave_the_line();

@@ -18,6 +18,7 @@
 #include "engine/admission.h"
 #include "engine/claim_change.h"
 #include "ledger/ledger.h"
+#include "sched/deadlock.h"
 #include "sched/plan.h"
 #include "sched/reclaim.h"
 #include "sched/watch.h"
@@ -46,12 +47,14 @@ enum class Ending {
   timed_out,   // the deadline passed
   cancelled,   // the caller's cancel descriptor
   impossible,  // can never be met; see shortfalls
+  cycle,       // would wait for somebody who waits for a lease of its own; see cycle
 };
 
 struct Acquired {
   Ending ending = Ending::seated;
   std::vector<DeviceRef> devices;     // seated: what was granted, in the order of the claim's list
   std::vector<Shortfall> shortfalls;  // impossible
+  std::vector<CycleWait> cycle;       // cycle: by index into snapshot, which has parties of every level then
   Snapshot snapshot;                  // busy, timed_out: what it was busy with
   std::vector<bool> dead;             // by index into snapshot.parties
   int self = -1;                      // index into snapshot.parties
@@ -221,6 +224,7 @@ class Engine {
   void begin(const Request& request);
   Result<Look> look();
   Result<> find_self(Look& look);
+  [[nodiscard]] std::string own_dir(const Snapshot& snapshot) const;
   void settle(Look& look);
   void heed_driver(Look& look, const std::function<void(Look&)>& replan);
   bool find_own_record(Look& look, const PartyKey& who);
@@ -255,6 +259,7 @@ class Engine {
   static bool nobody_contends(const Look& look);
   Result<> sit_down(Look& look);
   Result<> stand_in_line(Look& look);
+  Result<bool> closes_cycle(Acquired& out);
   void leave_the_line();
   void mend(Look& look);
   Result<> shift_locked(PartyState state);
@@ -280,6 +285,7 @@ class Engine {
   Record record_;
   int priority_cap_ = 0;
   bool entered_ = false;
+  bool asked_for_cycle_ = false;  // whether our waiting closes a cycle of hold-and-wait: asked once
   bool seated_ = false;
   Admission* admission_ = nullptr;
   // Of each device of the claim, by ordinal: who lived on it at the last look, and when somebody was last

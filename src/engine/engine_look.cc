@@ -63,6 +63,14 @@ bool Engine::find_own_record(Look& look, const PartyKey& who) {
   return true;
 }
 
+// Where our record will stand: beside the lease of ours that it names, else where the ledger says.
+std::string Engine::own_dir(const Snapshot& snapshot) const {
+  const int lease = record_.with ? snapshot.find(*record_.with) : -1;
+  if (lease >= 0 && ledger_.ours(snapshot.parties[static_cast<size_t>(lease)]))
+    return std::string(snapshot.parties[static_cast<size_t>(lease)].dir());
+  return ledger_.own_dir();
+}
+
 Result<> Engine::find_self(Look& look) {
   if (entered_) {
     if (find_own_record(look, own_key())) return success();
@@ -77,7 +85,7 @@ Result<> Engine::find_self(Look& look) {
   record_.state = PartyState::waiting;
   record_.grant.clear();
   record_.veto = 0;
-  if (!record_.parent) record_.dir = "0";  // until enter() says where
+  if (!record_.parent) record_.dir = own_dir(look.snapshot);  // until enter() says where
   // We plan with what others will read of us, not with what we meant.
   if (decode_record(record_name(record_), record_target(record_), look.snapshot) != Decoded::ok)
     return Error{ErrorKind::usage, 0, "the claim is too large to be written down"};

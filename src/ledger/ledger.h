@@ -81,6 +81,8 @@ class Ledger {
 
   // True if the party's directory belongs to our own uid.
   [[nodiscard]] virtual bool ours(const Party& party) const = 0;
+  // Where our next record will stand, as far as that is known before it does: what others will plan with.
+  [[nodiscard]] virtual std::string own_dir() const = 0;
   // Rings a party. Never blocks.
   virtual Ring ring(const Party& party) = 0;
   // How its bell stands, without ringing it.

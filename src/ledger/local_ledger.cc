@@ -446,6 +446,8 @@ bool LocalLedger::ours(const Party& party) const {
   return ::fstatat(pool_.fd(), dir.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid == ::geteuid();
 }
 
+std::string LocalLedger::own_dir() const { return own_dir_.valid() ? own_dir_name_ : std::to_string(::geteuid()); }
+
 bool LocalLedger::may_reap(const Party& party) const {
   if (acts_as_root()) return true;
   return own_dir_.valid() ? party.dir() == own_dir_name_ : party.dir() == std::to_string(::geteuid());

@@ -69,6 +69,7 @@ class LocalLedger final : public Ledger {
   void leave() override;
   void abandon() override;
   [[nodiscard]] bool ours(const Party& party) const override;
+  [[nodiscard]] std::string own_dir() const override;
   Ring ring(const Party& party) override;
   Ring bell(const Party& party) override;
   Life life(const Party& party) override;

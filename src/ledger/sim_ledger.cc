@@ -129,6 +129,7 @@ Life SimLedger::life(const Party& party) {
 }
 
 bool SimLedger::ours(const Party& party) const { return party.dir() == std::to_string(self_.uid); }
+std::string SimLedger::own_dir() const { return std::to_string(self_.uid); }
 
 bool SimLedger::may_reap(const Party& party) const { return self_.uid == 0 || ours(party); }
 

@@ -37,6 +37,7 @@ class SimLedger final : public Ledger {
   Life life(const Party& party) override;
   bool reap(const Party& party) override;
   [[nodiscard]] bool ours(const Party& party) const override;
+  [[nodiscard]] std::string own_dir() const override;
   [[nodiscard]] bool may_reap(const Party& party) const override;
   std::vector<int> watch(const Snapshot& snapshot, const std::vector<int>& parties) override;
   Wake wait(int64_t deadline_us, int answer_fd) override;

@@ -1,0 +1,242 @@
+#include "sched/deadlock.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <set>
+
+#include "sched/any_pool.h"
+
+namespace berth {
+namespace {
+
+// parties[party] was asked for from inside of parties[lease], which lacked it.
+void ask_inside(Snapshot& s, int party, int lease) {
+  Party& p = s.parties[static_cast<size_t>(party)];
+  p.seconds = true;
+  p.with = s.parties[static_cast<size_t>(lease)].id;
+}
+
+void serve_inside(Snapshot& s, int party, int lease) {
+  Party& p = s.parties[static_cast<size_t>(party)];
+  p.nested = true;
+  p.parent = s.parties[static_cast<size_t>(lease)].id;
+}
+
+// "1 waits for lic of 2; ...", or "" for none.
+std::string cycle(const Snapshot& s, int self, const std::vector<bool>& absent = {}) {
+  std::string out;
+  for (const CycleWait& w : closed_cycle(s, absent, self, work_at_leisure))
+    out += (out.empty() ? "" : "; ") + std::to_string(w.waiter) + " waits for " + w.wants + " of " +
+           std::to_string(w.blocker);
+  return out;
+}
+
+TEST(Deadlock, TwoWhoHoldWhatTheOtherWants) {
+  PoolSketch pool({{"x", 1}, {"y", 1}});
+  const int a = pool.holds(counts({{"x", 1}}));
+  const int b = pool.holds(counts({{"y", 1}}));
+  const int a2 = pool.waits(counts({{"y", 1}}));
+  ask_inside(pool.snapshot, a2, a);
+  EXPECT_EQ(cycle(pool.snapshot, a2), "") << "b can end";
+  const int b2 = pool.waits(counts({{"x", 1}}));
+  ask_inside(pool.snapshot, b2, b);
+  EXPECT_EQ(cycle(pool.snapshot, b2), "3 waits for x of 0; 2 waits for y of 1");
+}
+
+TEST(Deadlock, WhoWaitsForItsOwnLease) {
+  PoolSketch pool({{"x", 2}});
+  const int a = pool.holds(counts({{"x", 1}}));
+  const int more = pool.waits(counts({{"x", 2}}));
+  ask_inside(pool.snapshot, more, a);
+  EXPECT_EQ(cycle(pool.snapshot, more), "1 waits for x of 0");
+  pool.snapshot.resources[0].capacity = 3;
+  EXPECT_EQ(cycle(pool.snapshot, more), "");
+}
+
+TEST(Deadlock, CardsCloseACycleAsCountersDo) {
+  const std::vector<DeviceRef> only{{"A", 24}};
+  PoolSketch pool({{"x", 1}});
+  const int a = pool.holds(share(16, only), {0});
+  const int b = pool.holds(counts({{"x", 1}}));
+  ask_inside(pool.snapshot, pool.waits(counts({{"x", 1}})), a);
+  const int more = pool.waits(share(12, only));
+  ask_inside(pool.snapshot, more, b);
+  EXPECT_EQ(cycle(pool.snapshot, more), "3 waits for gpu of 0; 2 waits for x of 1");
+  pool.snapshot.parties[static_cast<size_t>(more)].gpu.vram_bytes = 8;
+  EXPECT_EQ(cycle(pool.snapshot, more), "") << "there is room beside it";
+}
+
+TEST(Deadlock, GoesThroughALeaseInsideALease) {
+  PoolSketch pool({{"x", 1}, {"y", 1}});
+  const int a = pool.holds(counts({{"x", 1}}));
+  const int inner = pool.holds(counts({{"x", 1}}));
+  serve_inside(pool.snapshot, inner, a);
+  const int b = pool.holds(counts({{"y", 1}}));
+  ask_inside(pool.snapshot, pool.waits(counts({{"y", 1}})), inner);
+  const int more = pool.waits(counts({{"x", 1}}));
+  ask_inside(pool.snapshot, more, b);
+  EXPECT_EQ(cycle(pool.snapshot, more), "4 waits for x of 0; 3 waits for y of 2");
+}
+
+TEST(Deadlock, GoesThroughSiblingsInsideOneLease) {
+  PoolSketch pool({{"x", 1}, {"y", 1}});
+  const int a = pool.holds(counts({{"x", 1}}));
+  const int first = pool.holds(counts({{"x", 1}}));
+  serve_inside(pool.snapshot, first, a);
+  const int second = pool.holds(counts({{"y", 1}}));  // has what it wants at the top ...
+  ask_inside(pool.snapshot, second, a);
+  const int rest = pool.waits(counts({{"x", 1}}));  // ... and waits for the rest inside
+  serve_inside(pool.snapshot, rest, a);
+  ask_inside(pool.snapshot, rest, second);
+  const int more = pool.waits(counts({{"y", 1}}));
+  ask_inside(pool.snapshot, more, first);
+  EXPECT_EQ(cycle(pool.snapshot, more), "4 waits for y of 2; 3 waits for x of 1");
+}
+
+TEST(Deadlock, WhoWaitsBehindACycleClosesNone) {
+  PoolSketch pool({{"x", 1}, {"y", 1}, {"z", 1}});
+  const int a = pool.holds(counts({{"x", 1}}));
+  const int b = pool.holds(counts({{"y", 1}}));
+  ask_inside(pool.snapshot, pool.waits(counts({{"y", 1}})), a);
+  ask_inside(pool.snapshot, pool.waits(counts({{"x", 1}})), b);
+  const int c = pool.holds(counts({{"z", 1}}));
+  const int more = pool.waits(counts({{"x", 1}}));
+  ask_inside(pool.snapshot, more, c);
+  EXPECT_EQ(cycle(pool.snapshot, more), "");
+  const std::vector<bool> left = stuck(pool.snapshot, {}, work_at_leisure);
+  EXPECT_EQ(left, (std::vector<bool>{true, true, true, true, true, true}));
+}
+
+TEST(Deadlock, TheStoppedAndTheRefusedMayComeBack) {
+  PoolSketch pool({{"x", 1}, {"y", 1}});
+  const int a = pool.holds(counts({{"x", 1}}));
+  const int b = pool.holds(counts({{"y", 1}}));
+  const int stopped = pool.waits(counts({{"z", 1}}));
+  pool.snapshot.resources.push_back({"z", 1});
+  ask_inside(pool.snapshot, stopped, a);
+  pool.snapshot.parties[static_cast<size_t>(stopped)].state = PartyState::aside;
+  const int more = pool.waits(counts({{"x", 1}}));
+  ask_inside(pool.snapshot, more, b);
+  EXPECT_EQ(cycle(pool.snapshot, more), "");
+}
+
+// n leases, each of which holds one thing and wants the next one's inside; the last one's closes the ring.
+RC_GTEST_PROP(Deadlock, EveryRingOfTwoOrThreeIsFound, ()) {
+  const int n = *rc::gen::inRange(2, 4);
+  const int spare = *rc::gen::inRange(0, 3);
+  PoolSketch pool({{"r0", 1}, {"r1", 1}, {"r2", 1}, {"s", 5}});
+  const auto thing = [](int i) { return counts({{"r" + std::to_string(i), 1}}); };
+  std::vector<int> leases;
+  for (int i = 0; i < n; ++i) leases.push_back(pool.holds(thing(i)));
+  for (int i = 0; i < spare; ++i) pool.holds(counts({{"s", 1}}));
+  for (int i = 0; i < spare; ++i) pool.waits(counts({{"r" + std::to_string(*rc::gen::inRange(0, n)), 1}}));
+  std::vector<int> order(static_cast<size_t>(n));
+  for (int i = 0; i < n; ++i) order[static_cast<size_t>(i)] = i;
+  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[*rc::gen::inRange<size_t>(0, i)]);
+  for (size_t k = 0; k < order.size(); ++k) {
+    const int i = order[k];
+    const int more = pool.waits(thing((i + 1) % n));
+    ask_inside(pool.snapshot, more, leases[static_cast<size_t>(i)]);
+    const auto found = closed_cycle(pool.snapshot, {}, more, work_under_lock);
+    RC_ASSERT(found.empty() == (k + 1 < order.size()));
+    if (!found.empty()) RC_ASSERT(found.front().waiter == more);
+    if (!found.empty()) RC_ASSERT(static_cast<int>(found.size()) <= n);
+  }
+}
+
+// ---- against every order of endings ----
+
+enum class Fate : uint8_t { as_it_was, seated, gone };
+
+class EveryOrder {
+ public:
+  EveryOrder(const Snapshot& all, int self) : all_(all), self_(self) {}
+
+  bool seats_self() { return from(std::vector<Fate>(all_.parties.size(), Fate::as_it_was), all_); }
+
+ private:
+  bool from(const std::vector<Fate>& fates, const Snapshot& now) {
+    if (!seen_.insert(fates).second) return false;
+    std::vector<bool> gone;
+    for (const Fate f : fates) gone.push_back(f == Fate::gone);
+    const Plan p = plan(now, gone);
+    if (p.verdicts[static_cast<size_t>(self_)] == Verdict::seat) return true;
+    for (size_t i = 0; i < fates.size(); ++i) {
+      if (gone[i]) continue;
+      std::vector<Fate> next = fates;
+      if (now.parties[i].state == PartyState::held) {
+        if (has_company_inside(now, gone, i)) continue;
+        next[i] = Fate::gone;
+        if (from(next, now)) return true;
+      } else if (p.verdicts[i] == Verdict::seat) {
+        Snapshot after = now;
+        seat(after, p, static_cast<int>(i));
+        next[i] = Fate::seated;
+        if (from(next, after)) return true;
+      }
+    }
+    return false;
+  }
+
+  static bool has_company_inside(const Snapshot& s, const std::vector<bool>& gone, size_t lease) {
+    for (size_t i = 0; i < s.parties.size(); ++i)
+      if (!gone[i] && s.parties[i].seconds && s.parties[i].with_key() == s.parties[lease].key()) return true;
+    return false;
+  }
+
+  const Snapshot& all_;
+  int self_;
+  std::set<std::vector<Fate>> seen_;
+};
+
+// Some of those who wait do so inside of a lease; one of them is the newcomer.
+void put_some_inside(Snapshot& s) {
+  const std::vector<int> holders = holders_of(s);
+  if (holders.empty()) return;
+  for (Party& p : s.parties) {
+    if (*rc::gen::inRange(0, 3) == 0) continue;
+    const Party& lease = s.parties[static_cast<size_t>(*rc::gen::elementOf(holders))];
+    if (p.state == PartyState::held && lease.arrival_us >= p.arrival_us) continue;
+    p.seconds = true;
+    p.with = lease.id;
+  }
+}
+
+RC_GTEST_PROP(Deadlock, NobodyIsRefusedWhomSomeOrderOfEndingsSeats, ()) {
+  Snapshot s = any_pool(WithCards::yes, 6);
+  put_some_inside(s);
+  int closed = 0;
+  for (size_t i = 0; i < s.parties.size(); ++i) {
+    if (s.parties[i].state != PartyState::waiting || !s.parties[i].seconds) continue;
+    const int self = static_cast<int>(i);
+    if (closed_cycle(s, {}, self, work_at_leisure).empty()) continue;
+    ++closed;
+    if (EveryOrder(s, self).seats_self()) RC_FAIL(sketch(s) + "refuses " + std::to_string(self));
+  }
+  RC_CLASSIFY(closed > 0, "closes a cycle");
+}
+
+// Who is not stuck ends in some order: what is let in does not wait for ever.
+RC_GTEST_PROP(Deadlock, WhoIsNotStuckIsSeatedByTheOrderFound, ()) {
+  Snapshot s = any_pool(WithCards::yes, 6);
+  put_some_inside(s);
+  const std::vector<bool> left = stuck(s, {}, work_at_leisure);
+  for (size_t i = 0; i < s.parties.size(); ++i) {
+    if (s.parties[i].state != PartyState::waiting || !shortfalls(s, static_cast<int>(i)).empty()) continue;
+    const bool can = EveryOrder(s, static_cast<int>(i)).seats_self();
+    if (!left[i] && !can) RC_FAIL(sketch(s) + "takes it that this is seated: " + std::to_string(i));
+    if (left[i] && can) RC_FAIL(sketch(s) + "takes it that this is stuck: " + std::to_string(i));
+  }
+}
+
+TEST(Deadlock, SaysNothingWhenTheWorkIsTooMuch) {
+  PoolSketch pool({{"x", 1}});
+  const int a = pool.holds(counts({{"x", 1}}));
+  const int more = pool.waits(counts({{"x", 1}}));
+  ask_inside(pool.snapshot, more, a);
+  EXPECT_TRUE(closed_cycle(pool.snapshot, {}, more, 1).empty());
+}
+
+}  // namespace
+}  // namespace berth
