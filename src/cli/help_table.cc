@@ -84,7 +84,9 @@ constexpr OptionHelp hold_options[] = {
     {"--for PID", "whose life counts: $$ is this shell; else the parent",
      "In $(...) too $$ is the shell itself, and that is what is wanted; $BASHPID is not. The parent may be a subshell "
      "that ends at once, so there is a warning where stdout is a pipe."},
-    {"--ttl DUR", "not longer than that", ""},
+    {"--ttl DUR", "not longer than that",
+     "Where there is no --expect it is taken for one. A little before the end there is a word on the terminal; berth "
+     "resize ID --ttl DUR moves the end."},
     {"--print WHAT", "id (default), index, uuid: of the GPUs; env: for eval",
      "env prints what a shell's eval takes; where there is no place it prints (exit N), so that eval fails as well, "
      "even if the hold is killed while it waits. Leave 2>&1 away there: eval would run the messages."},
@@ -142,6 +144,7 @@ constexpr OptionHelp resize_options[] = {
     {"--vram SIZE, --compute PCT", "that much of each of its GPUs",
      "Of a whole card, which is then shared with others. Not together with another --gpus."},
     {"--cpu N, --ram SIZE, -r, --resource NAME=AMOUNT", "repeatable", ""},
+    {"--ttl DUR", "from now on, for a hold that had one", ""},
 };
 constexpr HelpSection resize_sections[] = {{"CLAIM", "what is not named stays", resize_options}};
 
@@ -194,7 +197,7 @@ constexpr VerbHelp table[] = {
      release_sections, "",
      "berth release k7q2\n"
      "berth release --label chat\n"},
-    {"resize", "another amount for a lease of one's own", "resize ID CLAIM",
+    {"resize", "another amount for a lease of one's own", "resize ID [CLAIM] [--ttl DUR]",
      "What is named in CLAIM becomes that much, all else stays. Less is given back at\n"
      "once, and wakes who fits. More it gets if it could be had by one who came now:\n"
      "else exit 75, and nothing has changed. A running command's own view of its GPUs\n"

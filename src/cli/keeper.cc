@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/sys.h"
+#include "cli/lapse.h"
 #include "cli/lease_end.h"
 #include "cli/lost_lease.h"
 #include "cli/wait_minder.h"
@@ -21,19 +22,17 @@ namespace berth {
 
 namespace {
 
-How keep_until(Place& place, int pid_fd) {
+How keep_until(Place& place, int pid_fd, Lapse& lapse) {
   // Its stderr is nobody's: what it has to say is in the history.
   std::vector<std::unique_ptr<LossCompanion>> losses;
   for (const auto& seat : place.seats()) {
     losses.push_back(std::make_unique<LossCompanion>(place.pool(), *seat, /*ends_command=*/false));
     losses.back()->stands_for(::getpid());
   }
-  const auto& ttl_ms = place.options().ttl_ms;
-  const int64_t end_us = ttl_ms ? monotonic_us() + *ttl_ms * 1000 : -1;
   for (;;) {
     std::vector<pollfd> fds{{pid_fd, POLLIN, 0}, {place.signals().fd(), POLLIN, 0}};
     for (const auto& seat : place.seats()) fds.push_back({seat->ledger.bell_fd(), POLLIN, 0});
-    int64_t due_us = end_us;
+    int64_t due_us = lapse.due_us();
     for (const auto& loss : losses) {
       fds.push_back({loss->fd(), POLLIN, 0});
       if (loss->due_us() >= 0) due_us = due_us < 0 ? loss->due_us() : std::min(due_us, loss->due_us());
@@ -44,7 +43,10 @@ How keep_until(Place& place, int pid_fd) {
     const int ready = ::poll(fds.data(), fds.size(), left_ms);
     if (ready < 0 && errno != EINTR) return How::unknown;
     if (fds[0].revents != 0) return How::process_ended;
-    if (end_us >= 0 && monotonic_us() >= end_us) return How::ttl;
+    if (lapse.act()) {
+      lapse.look();  // it may have been moved, and the bell not been heard yet
+      if (lapse.act()) return How::ttl;
+    }
     signalfd_siginfo info{};
     while (place.signals().next(info))
       if (info.ssi_signo == SIGTERM) return How::told;
@@ -53,6 +55,7 @@ How keep_until(Place& place, int pid_fd) {
       seat->ledger.quiet_bell();
       if (seat->ledger.told_to_leave() && !seat->ledger.entries_stand()) return How::released;
     }
+    lapse.look();
     for (const auto& loss : losses) {
       (void)loss->act();
       if (loss->lost()) return How::lost;
@@ -61,6 +64,7 @@ How keep_until(Place& place, int pid_fd) {
 }
 
 [[noreturn]] void be_keeper(Place& place, int pid_fd, int ready_fd) {
+  Lapse lapse(place);
   ::setsid();
   (void)!::chdir("/");
   std::vector<int> keep{pid_fd, ready_fd, place.signals().fd(), place.pool().fd()};
@@ -73,7 +77,7 @@ How keep_until(Place& place, int pid_fd) {
   close_all_but(keep);  // a `$(...)` waits for whoever has its pipe
   (void)!::write(ready_fd, "k", 1);
   ::close(ready_fd);
-  const How how = keep_until(place, pid_fd);
+  const How how = keep_until(place, pid_fd, lapse);
   std::vector<Job> jobs = place.jobs();
   place.release_all();
   record_end(std::move(jobs), {how});

@@ -25,15 +25,15 @@ struct Verb {
 };
 
 constexpr std::array<Verb, 10> verbs{{{"run", run_command},
-                                     {"hold", hold_command},
-                                     {"adopt", adopt_command},
-                                     {"doctor", doctor_command},
-                                     {"status", status_command},
-                                     {"set", set_command},
-                                     {"unset", unset_command},
-                                     {"release", release_command},
-                                     {"resize", resize_command},
-                                     {"history", history_command}}};
+                                      {"hold", hold_command},
+                                      {"adopt", adopt_command},
+                                      {"doctor", doctor_command},
+                                      {"status", status_command},
+                                      {"set", set_command},
+                                      {"unset", unset_command},
+                                      {"release", release_command},
+                                      {"resize", resize_command},
+                                      {"history", history_command}}};
 
 int unknown_verb(const std::string& word) {
   if (word.starts_with("-")) {
@@ -63,7 +63,8 @@ int dispatch(int argc, char** argv) {
   }
   const std::string word = argv[1];
   const Words rest(argv + 2, argv + argc);
-  if (word == "--version" || word == "-V") return put("berth " BERTH_VERSION "\n") ? exit_status::ok : exit_status::unavailable;
+  if (word == "--version" || word == "-V")
+    return put("berth " BERTH_VERSION "\n") ? exit_status::ok : exit_status::unavailable;
   if (word == "--help" || word == "-h" || word == "help") {
     // For the build: the man page's share of the same table.
     if (!rest.empty() && rest.front() == "--man") return put(man_parts()) ? exit_status::ok : exit_status::unavailable;

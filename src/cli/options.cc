@@ -116,7 +116,7 @@ Result<int64_t> duration_of(const std::string& option, const std::string& text) 
 bool is_option_of(PlaceVerb verb, int code) {
   if (verb == PlaceVerb::resize)
     return code == opt_gpus || code == opt_vram || code == opt_compute || code == opt_cpu || code == opt_ram ||
-           code == opt_resource || code == opt_help;
+           code == opt_resource || code == opt_ttl || code == opt_help;
   switch (code) {
     case opt_for:
     case opt_ttl:
@@ -421,7 +421,8 @@ Result<RunOptions> parse_adopt(const std::vector<std::string>& words) {
 
 Result<RunOptions> parse_resize(const std::vector<std::string>& words) {
   auto out = parse_with_word(words, PlaceVerb::resize, "which lease?", "berth resize ID CLAIM");
-  if (out.ok() && !out->help && !out->claim_given) return usage("there is no CLAIM: what is it to have?");
+  if (out.ok() && !out->help && !out->claim_given && !out->ttl_ms)
+    return usage("there is no CLAIM: what is it to have?");
   return out;
 }
 

@@ -241,6 +241,10 @@ Request Place::request_for(const ClaimPart& part, const PartyInfo& info) const {
   request.priority = options_.priority;
   request.priority_cap = options_.priority > 0 && is_root() ? max_priority_magnitude : 0;
   request.expect_s = options_.expect_s;
+  if (options_.ttl_ms) {
+    request.ttl_us = *options_.ttl_ms * 1000;
+    if (request.expect_s == 0) request.expect_s = (*options_.ttl_ms + 999) / 1000;
+  }
   request.info = info;
   return request;
 }

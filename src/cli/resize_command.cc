@@ -26,6 +26,7 @@ ClaimWish wish_of(const RunOptions& options) {
   if (options.gpus_given) wish.gpus = options.claim.gpu.count;
   wish.vram_bytes = options.claim.gpu.vram_bytes;
   wish.compute_pct = options.claim.gpu.compute_pct;
+  if (options.ttl_ms) wish.ttl_us = *options.ttl_ms * 1000;
   return wish;
 }
 

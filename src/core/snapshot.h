@@ -108,6 +108,7 @@ struct Party : PartyKey {
   PartyId with;           // seconds only: that lease; of the same directory
   bool out = false;       // a waiter that its own machine refuses a place for now: planned without
   Way way;                // of a holder; of a waiter only what it will be as one
+  int64_t ends_us = 0;    // held only: its place ends then, whoever lives (hold --ttl); 0: it did not say
   int64_t debt_us = 0;    // how far back in line what its user had lately puts it
   Run counters;           // of Snapshot::amounts
   GpuClaim gpu;

@@ -15,6 +15,7 @@ struct ClaimWish {
   int gpus = 0;
   int64_t vram_bytes = 0;
   int compute_pct = 0;
+  int64_t ttl_us = 0;  // from now on; only for a lease that has an end
 };
 
 struct ClaimChange {

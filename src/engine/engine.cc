@@ -38,6 +38,7 @@ Result<> Engine::sit_down(Look& look) {
   const Party& self = look.snapshot.parties[static_cast<size_t>(look.self)];
   record_.state = PartyState::held;
   record_.seated_us = ledger_.now_wall_us();
+  record_.ends_us = record_.ttl_us > 0 ? record_.seated_us + record_.ttl_us : 0;
   record_.veto = 0;
   record_.grant.clear();
   const Way said = record_.way;
@@ -112,6 +113,7 @@ void Engine::begin(const Request& request) {
   record_.priority = request.priority;
   priority_cap_ = request.priority_cap;
   record_.expect_s = request.expect_s;
+  record_.ttl_us = request.ttl_us;
   record_.claim = request.claim;
   record_.parent = request.parent;
   record_.way = request.way;
@@ -327,6 +329,12 @@ Result<bool> Engine::release(const std::function<bool()>& still_used) {
   if (still_used && still_used()) return false;
   leave_the_line();
   return true;
+}
+
+int64_t Engine::ends_us() {
+  const auto snapshot = ledger_.read();
+  const int index = snapshot.ok() ? snapshot->find(own_key()) : -1;
+  return index < 0 ? 0 : snapshot->parties[static_cast<size_t>(index)].ends_us;
 }
 
 Result<bool> Engine::still_ours() {

@@ -30,6 +30,7 @@ struct Request {
   int priority = 0;
   int priority_cap = 0;  // lowered to the pool's policy.max_priority where that is more; root: no bound
   int64_t expect_s = 0;
+  int64_t ttl_us = 0;             // the place ends so long after it was given; 0: it does not end by itself
   std::optional<PartyId> parent;  // to be served out of that lease
   Way way;                        // what it says of giving way
   std::optional<PartyId> with;    // that lease of ours does not end before this is seated; see Party::with
@@ -167,6 +168,8 @@ class Engine {
   // if what it held is free. Waiters do not count: the job runs there already.
   [[nodiscard]] Result<Standing> stand_again();
 
+  // When our place ends, by the wall clock; its owner may have moved that. 0: it does not, or it is gone.
+  [[nodiscard]] int64_t ends_us();
   // Whether our record still stands. False once somebody released it.
   [[nodiscard]] Result<bool> still_ours();
 

@@ -57,6 +57,8 @@ bool Engine::find_own_record(Look& look, const PartyKey& who) {
     const Record there = record_of(look.snapshot, static_cast<size_t>(look.self));
     record_.claim = there.claim;
     record_.grant = there.grant;
+    record_.ends_us = there.ends_us;
+    record_.expect_s = there.expect_s;
   }
   look.veto_before = look.snapshot.veto(look.snapshot.parties[static_cast<size_t>(look.self)]);
   look.veto = look.veto_before;

@@ -109,6 +109,11 @@ Result<Resized> Engine::resize(const PartyKey& who, const ClaimWish& wish) {
   Record after = before;
   after.claim = change->after;
   after.grant = change->kept;
+  if (wish.ttl_us > 0) {
+    if (before.ends_us == 0) return Error{ErrorKind::usage, 0, "it has no --ttl that could be moved"};
+    after.ends_us = std::min(max_amount, ledger_.now_wall_us() + wish.ttl_us);
+    after.expect_s = std::max<int64_t>(1, (after.ends_us - before.seated_us) / 1'000'000);
+  }
   std::vector<std::string> devices;
   for (const uint16_t ordinal : before.grant) devices.push_back(before.claim.eligible[ordinal].uuid);
   Claim kept = after.claim;
@@ -140,7 +145,7 @@ Result<Resized> Engine::resize(const PartyKey& who, const ClaimWish& wish) {
   Snapshot written;
   if (decode_record(record_name(after), record_target(after), written) != Decoded::ok)
     return Error{ErrorKind::usage, 0, "the claim is too large to be written down: end it and claim anew"};
-  ring_for_change(look, after, change->grows());
+  ring_for_change(look, after, change->grows() || wish.ttl_us > 0);
   if (auto replaced = ledger_.replace(party, after); !replaced) return replaced.error();
   (void)ledger_.ring(party);
   return out;

@@ -80,6 +80,7 @@ std::string encode_more(const Record& record) {
   if (record.with) word("with=" + std::string(record.with->view()));
   if (record.debt_us > 0) word("debt=" + std::to_string(record.debt_us));
   if (const std::string way = encode_way(record.way); !way.empty()) word("way=" + way);
+  if (record.state == PartyState::held && record.ends_us > 0) word("ends=" + std::to_string(record.ends_us));
   return out;
 }
 
@@ -91,7 +92,9 @@ bool stands_in_name(const Record& record, const std::string& claim) {
   constexpr size_t with_word = 16;
   constexpr size_t debt_word = 25;
   constexpr size_t way_word = 4 + std::size(way_letters) + 1;
+  constexpr size_t ends_word = 25;
   size_t room = max_name_bytes - others;
+  if (record.ttl_us > 0 || record.ends_us > 0) room -= ends_word;
   if (record.with) room -= with_word;
   if (record.debt_us > 0 || record.way.reclaimable) room -= debt_word;  // who gives way may come to have one
   if (record.way.reclaimable) room -= way_word;
@@ -261,6 +264,10 @@ bool decode_more(std::string_view text, Party& party) {
       const auto debt = parse_count(value);
       if (!debt) return false;
       party.debt_us = *debt;
+    } else if (key == "ends") {
+      const auto ends = parse_count(value);
+      if (!ends) return false;
+      party.ends_us = *ends;
     } else if (key == "way") {
       for (const auto& [letter, flag] : way_letters)
         if (value.find(letter) != std::string_view::npos) party.way.*flag = true;
@@ -303,6 +310,7 @@ Record record_of(const Snapshot& snapshot, size_t party) {
   if (p.nested) out.parent = p.parent;
   if (p.seconds) out.with = p.with;
   out.debt_us = p.debt_us;
+  out.ends_us = p.ends_us;
   out.way = p.way;
   out.claim.gpu = p.gpu;
   for (const Amount& a : snapshot.counters(p))

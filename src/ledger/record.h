@@ -12,7 +12,8 @@
 //           a mask of ordinals in hexadecimal for the devices that its driver refuses it, or "!!": its machine
 //           refuses it a place; CLAIM as below, or "@" when it stands in the target because the name would grow too
 //           long; PARENT the id of the lease that this one is inside of, "-" for none. A reader ignores further fields.
-//   more    words joined by "+", unknown ones skipped: with=ID, debt=MICROSECONDS, way=LETTERS; see Party
+//   more    words joined by "+", unknown ones skipped: with=ID, debt=MICROSECONDS, way=LETTERS,
+//           ends=MICROSECONDS; see Party
 //   claim   words joined by "+": cpu=4  ram=1073741824  gpu=2  vram=8589934592  compute=50  on=UUID:BYTES,
 //           link=0.0.1.1 and numa=0.0.0.0: a number for each "on" word; equal ones are neighbours
 //   target  the claim, or an empty line when it stands in the name; then lines "key value":
@@ -62,6 +63,8 @@ struct Record {
   std::optional<PartyId> parent;  // the lease that this one is inside of
   std::optional<PartyId> with;    // the lease from inside of which it was asked for at the top
   int64_t debt_us = 0;
+  int64_t ttl_us = 0;   // how long it is to have its place at most, once it has it; 0: without end
+  int64_t ends_us = 0;  // held: when that is over, since the epoch
   Way way;
   Claim claim;
   PartyInfo info;

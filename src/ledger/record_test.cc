@@ -240,6 +240,7 @@ Record any_record() {
   if (*rc::gen::arbitrary<bool>()) r.parent = PartyId::parse("abcdefgh27");
   if (*rc::gen::arbitrary<bool>()) r.with = PartyId::parse("q7q7q7q7q7");
   r.debt_us = *rc::gen::element<int64_t>(0, 1, max_amount);
+  if (r.state == PartyState::held) r.ends_us = *rc::gen::element<int64_t>(0, 1, max_amount);
   r.way.reclaimable = *rc::gen::arbitrary<bool>();
   if (r.way.reclaimable) r.way.yielding = r.way.idle = *rc::gen::arbitrary<bool>();
   const int counters = *rc::gen::inRange(0, static_cast<int>(max_claim_counters) + 1);
@@ -276,7 +277,7 @@ RC_GTEST_PROP(Decode, ReadsWhatIsWritten, ()) {
   const Party& p = s.parties.back();
   RC_ASSERT(p.id == r.id && p.state == r.state && p.dir() == r.dir && p.arrival_us == r.arrival_us);
   RC_ASSERT(p.priority == r.priority && p.expect_s == r.expect_s && p.seated_us == r.seated_us && p.gpu == r.claim.gpu);
-  RC_ASSERT(p.out == r.out && p.debt_us == r.debt_us && p.way == r.way);
+  RC_ASSERT(p.out == r.out && p.debt_us == r.debt_us && p.ends_us == r.ends_us && p.way == r.way);
   RC_ASSERT(p.nested == r.parent.has_value() && (!p.nested || p.parent == *r.parent));
   RC_ASSERT(p.seconds == r.with.has_value() && (!p.seconds || p.with == *r.with));
   RC_ASSERT(p.counters.count == r.claim.counters.size() && p.eligible.count == r.claim.eligible.size());

@@ -1,5 +1,7 @@
 """Resize: a lease shrinks at once and wakes who fits; it grows in turn, or not at all."""
 import os
+import pty
+import select
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -112,7 +114,45 @@ def test_the_place_is_free_at_the_end_and_the_rest_is_said():
             check(pool.run("resize", *words).returncode == 2, words)
 
 
+def hold(pool, ttl):
+    done = pool.run("hold", "-r", "slot=1", "--for", str(os.getpid()), "--ttl", ttl)
+    check(done.returncode == 0, done.stderr)
+    return done.stdout.strip()
+
+
+def test_the_end_of_a_hold_can_be_moved():
+    with Pool(slot=2) as pool:
+        lease = hold(pool, "1h")
+        check(3590 < claim_of(pool, lease)["remaining_s"] <= 3600, pool.leases())
+        check(resize(pool, lease, "--ttl", "2h")[0] == 0, "later")
+        check(7190 < claim_of(pool, lease)["remaining_s"] <= 7201, pool.leases())
+        check(resize(pool, lease, "--ttl", "1s")[0] == 0, "sooner")
+        wait_until(lambda: not pool.leases(), what="its end", pool=pool)
+        _, job = held(pool, "-r", "slot=1")
+        code, said = resize(pool, job, "--ttl", "1h")
+        check(code == 2 and "no --ttl" in said, said)
+
+
+def test_a_hold_says_a_word_on_its_terminal_before_the_end():
+    with Pool(slot=1) as pool:
+        master, terminal = pty.openpty()
+        try:
+            done = pool.run("hold", "-r", "slot=1", "--for", str(os.getpid()), "--ttl", "6s", stderr=terminal)
+            lease = done.stdout.strip()
+            said = b""
+            while b"ends in" not in said:
+                ready, _, _ = select.select([master], [], [], 5)
+                check(ready, f"no word: {said!r}")
+                said += os.read(master, 4096)
+            check(f"the lease {lease} ends in 5 s; berth resize {lease} --ttl DUR".encode() in said, said)
+            check(pool.leases("held"), "it ended at once")
+        finally:
+            os.close(master)
+            os.close(terminal)
+
+
 if __name__ == "__main__":
-    main([test_it_shrinks_at_once_and_wakes_who_fits, test_it_grows_where_there_is_room,
+    main([test_the_end_of_a_hold_can_be_moved, test_a_hold_says_a_word_on_its_terminal_before_the_end,
+          test_it_shrinks_at_once_and_wakes_who_fits, test_it_grows_where_there_is_room,
           test_it_does_not_grow_past_those_who_wait, test_shares_of_a_card, test_fewer_cards_and_more,
           test_what_is_held_inside_is_not_taken_away, test_the_place_is_free_at_the_end_and_the_rest_is_said])

@@ -1,0 +1,74 @@
+#include "cli/lapse.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/own_fd.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+namespace berth {
+
+namespace {
+
+// A tenth of the time before the end, but no less than that and no more.
+constexpr int64_t least_notice_us = 5'000'000;
+constexpr int64_t most_notice_us = 300'000'000;
+
+}  // namespace
+
+Lapse::Lapse(Place& place) : place_(place) {
+  if (!place.options().ttl_ms) return;
+  std::array<char, 256> name{};
+  if (::isatty(STDERR_FILENO) == 1 && ::ttyname_r(STDERR_FILENO, name.data(), name.size()) == 0)
+    terminal_ = name.data();
+  look();
+}
+
+void Lapse::look() {
+  if (!place_.options().ttl_ms) return;
+  int64_t ends_us = 0;
+  for (const auto& seat : place_.seats()) {
+    const int64_t its_us = seat->engine.ends_us();
+    if (its_us > 0) ends_us = ends_us == 0 ? its_us : std::min(ends_us, its_us);
+  }
+  if (ends_us == 0) return;  // it cannot be seen just now
+  const int64_t left_us = std::max<int64_t>(0, ends_us - wall_us());
+  const int64_t end_us = monotonic_us() + left_us;
+  constexpr int64_t same_us = 100'000;
+  if (end_us_ >= 0 && std::abs(end_us - end_us_) < same_us) return;
+  end_us_ = end_us;
+  const int64_t notice_us = std::clamp(left_us / 10, least_notice_us, most_notice_us);
+  warn_us_ = left_us > notice_us && !terminal_.empty() ? end_us_ - notice_us : -1;
+}
+
+int64_t Lapse::due_us() const { return warn_us_ >= 0 ? warn_us_ : end_us_; }
+
+bool Lapse::act() {
+  const int64_t now_us = monotonic_us();
+  if (warn_us_ >= 0 && now_us >= warn_us_) {
+    warn_us_ = -1;
+    warn();
+  }
+  return end_us_ >= 0 && now_us >= end_us_;
+}
+
+// Whoever has the terminal by now gets it only if it is still ours.
+void Lapse::warn() const {
+  const OwnFd fd(::open(terminal_.c_str(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+  struct stat st {};
+  if (!fd.valid() || ::fstat(fd.get(), &st) != 0 || !S_ISCHR(st.st_mode) || st.st_uid != ::geteuid()) return;
+  const auto& record = place_.seats().front()->engine.record();
+  const std::string id(record.id.view());
+  const std::string text = "\r\nberth: the lease " + id +
+                           (record.info.label.empty() ? "" : " (" + printable(record.info.label) + ")") + " ends in " +
+                           show_duration((end_us_ - monotonic_us() + 999'999) / 1'000'000) + "; berth resize " + id +
+                           " --ttl DUR moves that\r\n";
+  (void)!::write(fd.get(), text.data(), text.size());
+}
+
+}  // namespace berth
