@@ -123,9 +123,8 @@ std::vector<std::string> own_environment() {
 
 std::optional<int64_t> thread_cap(const RunOptions& options) {
   if (options.threads) return options.threads;
-  for (const NamedAmount& c : options.claim.counters)
-    if (c.name == "cpu") return c.amount;
-  return std::nullopt;
+  const int64_t cpus = amount_of(options.claim, "cpu");
+  return cpus > 0 ? std::optional<int64_t>(cpus) : std::nullopt;
 }
 
 Result<> Place::find_devices() {
@@ -286,6 +285,14 @@ std::unique_ptr<DriverAdmission> Place::admission_for(const ClaimPart& part) {
   return std::make_unique<DriverAdmission>(picture_, rules, [this] { return lease_roots(*pool_); });
 }
 
+std::unique_ptr<MachineMemory> Place::machine_for(const ClaimPart& part) {
+  const char* heed = std::getenv("BERTH_HEED_MACHINE");
+  if (part.parent || (heed != nullptr && std::string_view(heed) == "off")) return nullptr;
+  const int64_t ram_bytes = amount_of(part.claim, "ram");
+  if (ram_bytes == 0 && amount_of(part.claim, "cpu") == 0) return nullptr;
+  return std::make_unique<MachineMemory>(sysfs_root(), ram_bytes, [this] { return ram_leases(*pool_); });
+}
+
 std::optional<int> Place::take_part(const ClaimPart& part, const PartyInfo& info, bool& gave_up) {
   auto seat = std::make_unique<Seat>(*pool_, signals_->fd());
   WaitRule rule;
@@ -296,6 +303,8 @@ std::optional<int> Place::take_part(const ClaimPart& part, const PartyInfo& info
   seat->engine.on_cancel([&] { return manners(); });
   const auto admission = admission_for(part);
   if (admission) seat->engine.heed(*admission);
+  const auto machine = machine_for(part);
+  if (machine) seat->engine.heed(*machine);
   // A turn is soon over, and the next one comes soon.
   if (!options_.turn) seat->engine.on_waiting([&](const Waiting& waiting) { return talk(waiting); });
   seat->ledger.on_slow_lock([&](const std::string& sentence) {
@@ -434,6 +443,8 @@ int Place::tell_preview(const PartyInfo& info) {
     Seat seat(*pool_, -1);
     const auto admission = admission_for(part);
     if (admission) seat.engine.heed(*admission);
+    const auto machine = machine_for(part);
+    if (machine) seat.engine.heed(*machine);
     const auto preview = seat.engine.preview(request_for(part, info));
     if (!preview) return fail(preview.error());
     if (preview->ending == Ending::impossible) return refuse_impossible(*preview);

@@ -17,6 +17,7 @@
 #include "cli/options.h"
 #include "engine/driver_admission.h"
 #include "engine/engine.h"
+#include "engine/machine_memory.h"
 #include "engine/usage_watch.h"
 #include "history/job.h"
 #include "ledger/local_ledger.h"
@@ -80,6 +81,8 @@ class Place {
   // The drivers' word on a part of the claim; null where only the book counts: no GPU, simulated ones,
   // or what is served out of a lease that has them already.
   std::unique_ptr<DriverAdmission> admission_for(const ClaimPart& part);
+  // The machine's own word, likewise; null also where neither memory nor processors are claimed.
+  std::unique_ptr<MachineMemory> machine_for(const ClaimPart& part);
   std::optional<int> take_part(const ClaimPart& part, const PartyInfo& info, bool& gave_up);
   [[nodiscard]] Request request_for(const ClaimPart& part, const PartyInfo& info) const;
   [[nodiscard]] std::optional<PartyId> kept_while_waiting(const ClaimPart& part) const;

@@ -20,6 +20,7 @@
 #include "cli/told.h"
 #include "engine/driver_admission.h"
 #include "engine/lease_roots.h"
+#include "engine/machine_memory.h"
 #include "ledger/local_ledger.h"
 #include "sched/plan.h"
 #include "sched/watch.h"
@@ -93,9 +94,17 @@ std::string holders_reason(const PoolView& view, int party) {
   return text;
 }
 
+// The machine's objection, likewise.
+std::string machine_reason(const PoolView& view, int party) {
+  const MemoryFigures now = read_memory_figures(sysfs_root(), std::nullopt);
+  std::string why = memory_refusal(now, {}, view.snapshot, {}, party, MachineWord::Stand::seat);
+  return why.empty() ? "its machine refused it a place a moment ago" : why;
+}
+
 std::string reason_for(const PoolView& view, const Plan& plan, int party) {
   const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
   if (self.state == PartyState::aside) return "stopped; passed over until it continues";
+  if (self.out) return machine_reason(view, party);
   const Verdict verdict = plan.verdicts[static_cast<size_t>(party)];
   if (verdict == Verdict::seat) return "about to start";
   if (!view.snapshot.vetoed(self).empty()) {
@@ -287,7 +296,8 @@ std::vector<Party> the_living(LocalPool& pool, const std::vector<Party>& parties
 }
 
 // Indices of parties as people read them: holders by seat, then each line, then who stepped aside.
-std::vector<int> reading_order(const std::vector<Party>& parties, const Plan& plan) {
+std::vector<int> reading_order(const Snapshot& snapshot, const Plan& plan) {
+  const std::vector<Party>& parties = snapshot.parties;
   const auto at = [&](int i) -> const Party& { return parties[static_cast<size_t>(i)]; };
   std::vector<int> order;
   std::vector<int> aside;
@@ -297,7 +307,15 @@ std::vector<int> reading_order(const std::vector<Party>& parties, const Plan& pl
   }
   std::sort(order.begin(), order.end(),
             [&](int a, int b) { return std::pair(at(a).seated_us, at(a).id) < std::pair(at(b).seated_us, at(b).id); });
-  order.insert(order.end(), plan.line.begin(), plan.line.end());
+  // Who is out has no place in the plan, and keeps the one that it has in line.
+  std::vector<int> line = plan.line;
+  for (int i = 0; i < static_cast<int>(parties.size()); ++i) {
+    if (!at(i).out || at(i).state != PartyState::waiting) continue;
+    const OrderKey key = order_key(at(i), snapshot.policy);
+    const auto behind = [&](int other) { return at(other).nested || key < order_key(at(other), snapshot.policy); };
+    line.insert(std::find_if(line.begin(), line.end(), behind), i);
+  }
+  order.insert(order.end(), line.begin(), line.end());
   order.insert(order.end(), aside.begin(), aside.end());
   return order;
 }
@@ -378,7 +396,7 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
 
   const Plan plan = plan_for_all(view.snapshot);
   std::map<std::optional<PartyKey>, int> waiting;  // in each line: the top's, and each lease's own
-  for (const int i : reading_order(view.snapshot.parties, plan)) {
+  for (const int i : reading_order(view.snapshot, plan)) {
     const Party& party = view.snapshot.parties[static_cast<size_t>(i)];
     const Told& of = told->at(party);
     LeaseView lease{i, of.info, of.uid, user_name(of.uid), lives[party], 0, "", eta_of(view.snapshot, plan, i)};

@@ -15,6 +15,12 @@ bool valid_resource_name(std::string_view name) {
   return name != "gpu" && name != "vram" && name != "compute" && name != "on" && name != "link" && name != "numa";
 }
 
+int64_t amount_of(const Claim& claim, std::string_view counter) {
+  for (const NamedAmount& c : claim.counters)
+    if (c.name == counter) return c.amount;
+  return 0;
+}
+
 std::string describe_amount(const std::string& name, int64_t amount) {
   if (name == "ram") return show_size(amount) + " ram";
   return std::to_string(amount) + " " + name;

@@ -55,6 +55,9 @@ struct Claim {
 // True for a name that a counter may have.
 [[nodiscard]] bool valid_resource_name(std::string_view name);
 
+// Of that counter; 0: it is not claimed.
+[[nodiscard]] int64_t amount_of(const Claim& claim, std::string_view counter);
+
 // "1 GPU with 8 GiB, 4 cpu, 16 GiB ram": for people.
 [[nodiscard]] std::string describe(const Claim& claim);
 // The amount of one counter for people: bytes for ram, a count for all else.

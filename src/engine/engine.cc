@@ -40,6 +40,7 @@ Result<> Engine::sit_down(Look& look) {
   record_.seated_us = ledger_.now_wall_us();
   record_.ends_us = record_.ttl_us > 0 ? record_.seated_us + record_.ttl_us : 0;
   record_.veto = 0;
+  record_.out = false;
   record_.grant.clear();
   const Way said = record_.way;
   record_.way = Way{};
@@ -60,7 +61,9 @@ Result<> Engine::sit_down(Look& look) {
 Result<> Engine::stand_in_line(Look& look) {
   return change_pool(look, record_.state, /*self_gone=*/false, [&]() -> Result<> {
     record_.veto = look.veto;
-    if (entered_) return look.veto == look.veto_before ? success() : ledger_.change(record_);
+    record_.out = look.out;
+    const bool same = look.veto == look.veto_before && look.out == look.out_before;
+    if (entered_) return same ? success() : ledger_.change(record_);
     auto done = ledger_.enter(record_);
     entered_ = done.ok();
     return done;
@@ -122,6 +125,7 @@ void Engine::begin(const Request& request) {
   refusal_.clear();
   ask_again_us_ = -1;
   ask_pace_us_ = first_pace_us;
+  machine_pace_us_ = first_pace_us;
 }
 
 Result<Acquired> Engine::adopt(const Request& request) {
@@ -173,7 +177,12 @@ Result<Acquired> Engine::preview(const Request& request) {
     if (!driver_answered_lately()) admission_->ask_and_wait();
     heed_driver(look, [](Look& l) { l.plan = plan(l.snapshot, l.dead); });
   }
+  if (machine_ != nullptr) {
+    machine_->look();
+    heed_machine(look);
+  }
   record_.veto = look.veto;
+  record_.out = look.out;
   Acquired out;
   out.ending = look.verdict() == Verdict::seat ? Ending::seated : Ending::busy;
   out.refusal = look.refusal;
@@ -218,6 +227,7 @@ Result<Acquired> Engine::wait_for_seat(const WaitRule& rule) {
   cancelled.ending = Ending::cancelled;
   for (;;) {  // one turn a wake-up
     if (std::exchange(ask_first, false) && !ask_now()) return cancelled;
+    if (machine_ != nullptr) machine_->look();
     const int64_t lock_until =
         rule.no_wait && !entered_ ? ledger_.now_monotonic_us() + no_wait_patience_us : rule.deadline_us;
     auto turned = turn(rule, lock_until);
@@ -288,6 +298,7 @@ Result<Engine::Turn> Engine::turn(const WaitRule& rule, int64_t lock_until_us) {
     left.ending = late ? Ending::timed_out : Ending::busy;
     if (newcomer) mend(*looked);
     record_.veto = looked->veto;
+    record_.out = looked->out;
     leave_the_line();
     left.self = looked->self;
     left.refusal = looked->refusal;

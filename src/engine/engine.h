@@ -17,6 +17,7 @@
 #include "core/snapshot.h"
 #include "engine/admission.h"
 #include "engine/claim_change.h"
+#include "engine/machine_word.h"
 #include "ledger/ledger.h"
 #include "sched/deadlock.h"
 #include "sched/plan.h"
@@ -101,7 +102,12 @@ class Engine {
 
   // Whose word counts before a device is taken; must outlive us. Without one only the book counts.
   void heed(Admission& admission) { admission_ = &admission; }
-  void heed_nobody() { admission_ = nullptr; }
+  // The same of the machine itself, for a claim of memory or processors; must outlive us.
+  void heed(MachineWord& machine) { machine_ = &machine; }
+  void heed_nobody() {
+    admission_ = nullptr;
+    machine_ = nullptr;
+  }
 
   // Called whenever a look ended in waiting, without the lock, and once more at the time that it returns, on
   // the ledger's monotonic clock; negative: not before the next look.
@@ -183,7 +189,7 @@ class Engine {
   [[nodiscard]] Result<> evict(const PartyKey& who);
 
  private:
-  static constexpr int64_t first_pace_us = 250'000;  // at which a driver that refused is asked again
+  static constexpr int64_t first_pace_us = 250'000;  // at which who refused us is asked again
 
   // How the last rings of an entitled waiter went, so that only unanswered time passes it over.
   struct Patience {
@@ -203,12 +209,14 @@ class Engine {
     int contending_ahead = 0;
     OrdinalMask veto_before = 0;  // as published
     OrdinalMask veto = 0;         // as it should be
-    bool asks_driver = false;     // the plan seats us, and the driver has not been asked since it does
-    bool impossible = false;      // even if the driver refused us nothing
-    std::string refusal;          // of the devices in `veto`, one reason
-    int refused_ahead = 0;        // waiters before us that their driver refuses something as well
-    bool gives_way = false;       // the plan seats us, and one of those may be let in by now
-    bool by_time = false;         // nobody rang: it is a safety tick
+    bool out_before = false;      // the same of Party::out. In `snapshot` we are not out until that is settled
+    bool out = false;
+    bool asks_driver = false;  // the plan seats us, and the driver has not been asked since it does
+    bool impossible = false;   // even if the driver refused us nothing
+    std::string refusal;       // of the devices in `veto`, one reason; or of being out
+    int refused_ahead = 0;     // waiters before us that their driver refuses something as well
+    bool gives_way = false;    // the plan seats us, and one of those may be let in by now
+    bool by_time = false;      // nobody rang: it is a safety tick
 
     [[nodiscard]] Verdict verdict() const { return plan.verdicts[static_cast<size_t>(self)]; }
   };
@@ -235,6 +243,9 @@ class Engine {
   void note_departures(const Look& look);
   static void count_refused_ahead(Look& look);
   bool gives_way(Look& look);
+  void heed_machine(Look& look);
+  void stay_out(Look& look);
+  bool gives_way_to_the_refused(Look& look);
   [[nodiscard]] bool driver_answered_lately() const;
   bool ask_now();
   Wake sleep(const Look& look, int64_t next_us);
@@ -291,6 +302,8 @@ class Engine {
   bool asked_for_cycle_ = false;  // whether our waiting closes a cycle of hold-and-wait: asked once
   bool seated_ = false;
   Admission* admission_ = nullptr;
+  MachineWord* machine_ = nullptr;
+  int64_t machine_pace_us_ = first_pace_us;
   // Of each device of the claim, by ordinal: who lived on it at the last look, and when somebody was last
   // seen to have left it. An answer that was asked for before says nothing of what he left behind.
   struct DeviceBook {

@@ -62,6 +62,7 @@ bool Engine::find_own_record(Look& look, const PartyKey& who) {
   }
   look.veto_before = look.snapshot.veto(look.snapshot.parties[static_cast<size_t>(look.self)]);
   look.veto = look.veto_before;
+  look.out_before = look.out = look.snapshot.parties[static_cast<size_t>(look.self)].out;
   return true;
 }
 
@@ -103,6 +104,7 @@ Result<Engine::Look> Engine::look() {
   Look look;
   look.snapshot = std::move(*snapshot);
   if (auto found = find_self(look); !found) return found.error();
+  look.snapshot.parties[static_cast<size_t>(look.self)].out = look.out = false;
   recall_the_dead(look);
   look.silent.assign(look.snapshot.parties.size(), false);
   if (!entered_) sample_the_dead(look);
@@ -117,6 +119,11 @@ Result<Engine::Look> Engine::look() {
     else
       look.refusal = refusal_;
     look.gives_way = gives_way(look);
+  }
+  if (machine_ != nullptr) {
+    heed_machine(look);
+    look.gives_way = (look.gives_way && !look.out) || gives_way_to_the_refused(look);
+    stay_out(look);
   }
   // Who was not found waiting to sit down this time has answered, one way or another. Counting on
   // would pass it over at once when its next turn comes, before it can have read its bell.

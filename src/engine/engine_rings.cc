@@ -67,8 +67,10 @@ Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
   std::vector<int> changed = look.newly_dead;
   Party& self = look.snapshot.parties[static_cast<size_t>(look.self)];
   const PartyState came_from = self.state;
-  const bool self_changes = entered_ && (self_gone || self_after != self.state || look.veto != look.veto_before);
+  const bool self_changes = entered_ && (self_gone || self_after != self.state || look.veto != look.veto_before ||
+                                         look.out != look.out_before);
   look.snapshot.set_veto(static_cast<size_t>(look.self), look.veto_before);
+  self.out = look.out_before;
   if (self_changes) changed.push_back(look.self);
   // A newcomer that sits down takes nothing from anybody that he counted on.
   if (!changed.empty()) {
@@ -76,20 +78,24 @@ Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
     if (!entered_) gone_before[static_cast<size_t>(look.self)] = true;
     Before before;
     before.plan = plan(look.snapshot, gone_before);
-    if (before.plan.line.size() > (entered_ && self.state == PartyState::waiting ? 1U : 0U)) {
+    const bool in_line = entered_ && self.state == PartyState::waiting && !look.out_before;
+    if (before.plan.line.size() > (in_line ? 1U : 0U)) {
       before.chains = sure_blockers(look.snapshot, before.plan);
       std::vector<int> rings = dependents(look.snapshot, before.plan, before.chains, changed);
       become(look, self_after);
       look.snapshot.set_veto(static_cast<size_t>(look.self), look.veto);
+      self.out = look.out;
       ring_for(look, std::move(rings), before, changed, self_gone);
     }
   }
   look.snapshot.set_veto(static_cast<size_t>(look.self), look.veto);
+  self.out = look.out;
   if (!entered_ && !self_gone) ring_concerned_by_newcomer(look, self_after, changed.empty());
   // Who comes into the line ahead of others changes whom they are thought to watch.
   const bool wants_more = (look.veto_before & ~look.veto) != 0;
-  const bool came_back = came_from == PartyState::aside || came_from == PartyState::held;
-  const bool comes = self_after == PartyState::waiting && !self_gone && (!entered_ || came_back || wants_more);
+  const bool came_back = came_from == PartyState::aside || came_from == PartyState::held || look.out_before;
+  const bool comes =
+      self_after == PartyState::waiting && !self_gone && !look.out && (!entered_ || came_back || wants_more);
   const bool last = !look.plan.line.empty() && look.plan.line.back() == look.self;
   if (comes && !last) {
     self.state = PartyState::waiting;

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "engine/machine_memory.h"
 #include "engine/occupancy.h"
 #include "ledger/local_pool.h"
 #include "ledger/record.h"
@@ -14,5 +15,8 @@ namespace berth {
 // Of everybody who holds something, from a fresh look without the lock. Empty where the pool cannot be
 // read: then nobody's memory is told apart, and counts as used.
 [[nodiscard]] std::vector<LeaseRoot> lease_roots(LocalPool& pool);
+
+// The same of those who claimed ram, with how much.
+[[nodiscard]] std::vector<RamLease> ram_leases(LocalPool& pool);
 
 }  // namespace berth

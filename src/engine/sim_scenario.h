@@ -74,6 +74,8 @@ class SimScenario {
   // Who speaks for the driver to job number `index`; none: only the book counts.
   std::function<std::unique_ptr<Admission>(SimLedger&, size_t index)> admission;
 
+  // Who speaks for the machine; none: nobody.
+  std::function<std::unique_ptr<MachineWord>(SimLedger&, size_t index)> machine;
   // What job number `index` does when it is told that it waits; see Engine::on_waiting().
   std::function<int64_t(SimLedger&, size_t index, const Waiting&)> tells;
 
@@ -114,6 +116,8 @@ class SimScenario {
     if (job.gives_up_us >= 0) rule.deadline_us = ledger.now_monotonic_us() + job.gives_up_us;
     const std::unique_ptr<Admission> word = admission ? admission(ledger, index) : nullptr;
     if (word) engine.heed(*word);
+    const std::unique_ptr<MachineWord> figures = machine ? machine(ledger, index) : nullptr;
+    if (figures) engine.heed(*figures);
     if (tells) engine.on_waiting([&](const Waiting& waiting) { return tells(ledger, index, waiting); });
     const auto got = engine.acquire(request, rule);
     engine.heed_nobody();
