@@ -55,8 +55,8 @@ constexpr OptionHelp run_hold_options[] = {
     {"--exec", "",
      "Become CMD: no berth process stays. Not with --limit, --until command, --over-use term or --on-lost term."},
     {"--turn", "",
-     "In place of a CLAIM for a command inside of a lease: all compute of that lease's cards, in turn. See INSIDE A "
-     "LEASE."},
+     "In place of a CLAIM for a command inside of a lease: all compute of that lease's cards, in turn. Without a CMD it "
+     "serves turns to a process that stays. See INSIDE A LEASE."},
     {"--cap env", "",
      "Tells frameworks to keep to what was claimed, and prints what it sets: XLA_PYTHON_CLIENT_MEM_FRACTION, "
      "TF_FORCE_GPU_ALLOW_GROWTH, PYTORCH_CUDA_ALLOC_CONF; where MPS runs, its limits. Advice that the job's own "

@@ -370,7 +370,12 @@ std::vector<std::string> place_option_words(PlaceVerb verb) {
 
 Result<RunOptions> parse_run(const std::vector<std::string>& words) {
   auto out = parse_place(words, PlaceVerb::run);
-  if (out.ok() && out->command.empty() && !out->help && !out->dry_run) return usage("there is no command to run");
+  if (!out.ok() || !out->command.empty() || out->help || out->dry_run) return out;
+  if (!out->turn) return usage("there is no command to run");
+  if (out->timeout_ms || out->limit_ms || out->replace_self || out->until_command)
+    return usage(
+        "--turn without a command goes on until its input ends, so --timeout, --limit, --exec and --until mean "
+        "nothing to it");
   return out;
 }
 

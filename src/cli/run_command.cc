@@ -14,6 +14,7 @@
 #include "cli/place.h"
 #include "cli/say.h"
 #include "cli/survivors.h"
+#include "cli/turn_line.h"
 #include "device/probe_run.h"
 #include "engine/lease_roots.h"
 #include "engine/usage_watch.h"
@@ -252,6 +253,7 @@ int run_command(const Words& words) {
   const PartyInfo info{::getpid(), place.options().label, command_line(place.options().command), "",
                        own_pid_namespace()};
   if (place.options().dry_run) return place.tell_preview(info);
+  if (place.options().command.empty()) return serve_turns(place, info);
   bool gave_up = false;
   const auto failed = place.take(info, gave_up);
   if (gave_up && place.options().run_after_timeout) return run_unseated(place);

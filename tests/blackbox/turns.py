@@ -173,5 +173,41 @@ def test_who_is_killed_in_its_turn_leaves_it_to_the_next():
         witness.check()
 
 
+def test_turns_over_a_pipe():
+    with Pool(sim_gpus=CARD) as pool:
+        # In the lease: two of them, spoken to by the script's own hands.
+        script = r"""
+import subprocess, sys
+b = %r
+def line(*more):
+    return subprocess.Popen([b, "run", "--turn", *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+one, two, never = line(), line(), line("--no-wait")
+def say(p, word):
+    p.stdin.write(word + "\n"); p.stdin.flush()
+for p in (one, two, one, two):
+    say(p, "take")
+    assert p.stdout.readline() == "took\n"
+    say(never, "take")
+    assert never.stdout.readline() == "busy\n"
+    say(p, "give")
+say(one, "take"); assert one.stdout.readline() == "took\n"
+say(two, "take")
+one.kill()                       # its turn is over with it
+assert two.stdout.readline() == "took\n"
+two.stdin.close()                # and the end of the input gives back
+assert two.wait() == 0
+say(never, "take"); assert never.stdout.readline() == "took\n"
+say(never, "take"); assert never.wait() == 2
+print("well")
+""" % berth()
+        path = os.path.join(pool.tmp, "server.py")
+        with open(path, "w", encoding="ascii") as f:
+            f.write(script)
+        done = pool.run("run", "--vram", "2G", "--", "python3", path)
+        check(done.stdout == "well\n" and done.returncode == 0, f"{done}")
+        check(pool.run("run", "--turn").returncode == 2, "outside of a lease")
+        pool.wait_for(held=0, waiting=0)
+
+
 if __name__ == "__main__":
     main([value for name, value in list(globals().items()) if name.startswith("test_")])
