@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <iterator>
 
 #include "base/own_fd.h"
 #include "base/pid_namespace.h"
@@ -25,6 +26,7 @@ namespace berth {
 namespace {
 
 constexpr int64_t mebibyte = int64_t{1} << 20;
+constexpr int64_t clock_slip_us = 1'000'000;  // a process's start is known to some ten milliseconds
 
 // A device that the process, or one that it started, uses by the driver's word.
 struct Use {
@@ -81,6 +83,45 @@ std::optional<std::string> fill_in(Place& place, const std::vector<Use>& uses, s
   return std::nullopt;
 }
 
+// The leases that a process is of: those that its environment or a forebear's names, or that were made for one
+// of them.
+std::vector<LeaseRoot> leases_of_process(int64_t pid, ProcessTable& processes, const std::vector<LeaseRoot>& leases) {
+  std::vector<LeaseRoot> out;
+  for (int step = 0; step < most_forebears && pid > 1; ++step) {
+    const auto facts = processes.facts(pid);
+    if (!facts) return out;
+    std::copy_if(leases.begin(), leases.end(), std::back_inserter(out), [&](const LeaseRoot& lease) {
+      const bool named = lease.key.id.view() == facts->lease_id && lease.uid == facts->uid;
+      return named || (lease.pid == pid && lease.pid_namespace == processes.pid_namespace() &&
+                       facts->started_us <= lease.arrival_us + clock_slip_us);
+    });
+    pid = facts->parent;
+  }
+  return out;
+}
+
+// Something that a lease of its has booked, and that would be booked once more, in words; nullopt: nothing.
+std::optional<std::string> booked_already(Place& place, int64_t pid, ProcessTable& processes,
+                                          const std::vector<DeviceRef>& devices) {
+  const auto snapshot = place.pool().read();
+  if (!snapshot) return std::nullopt;
+  for (const LeaseRoot& lease : leases_of_process(pid, processes, lease_roots(place.pool()))) {
+    std::string twice;
+    const int index = snapshot->find(lease.key);
+    if (index < 0) continue;
+    for (const Amount& a : snapshot->counters(snapshot->parties[static_cast<size_t>(index)]))
+      for (const NamedAmount& c : place.options().claim.counters)
+        if (c.name == snapshot->resources[a.resource].name) twice = c.name;
+    for (const DeviceRef& d : devices)
+      if (std::find(lease.devices.begin(), lease.devices.end(), d.uuid) != lease.devices.end()) twice = d.uuid;
+    if (twice.empty()) continue;
+    const std::string id(lease.key.id.view());
+    return "process " + std::to_string(pid) + " is in lease " + id + " already, which has booked " + twice +
+           " for it; to change how much: berth resize " + id;
+  }
+  return std::nullopt;
+}
+
 int adopt(RunOptions options) {
   const int64_t pid = *options.for_pid;
   const OwnFd pid_fd(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
@@ -97,6 +138,7 @@ int adopt(RunOptions options) {
   std::vector<DeviceRef> devices;
   if (const auto fault = fill_in(place, uses_of(pid, facts->uid, place.picture()), devices))
     return fail_usage("adopt", *fault);
+  if (const auto fault = booked_already(place, pid, processes, devices)) return fail_usage("adopt", *fault);
   const PartyInfo info{pid, place.options().label, facts->command_line, "", own_pid_namespace()};
   if (const auto failed = place.adopt(info, std::move(devices))) return *failed;
   const std::string id(place.seats().front()->engine.record().id.view());

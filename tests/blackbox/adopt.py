@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from berthtest import Pool, berth, check, kill, main, wait_exit, wait_until  # noqa: E402
+from berthtest import Pool, berth, check, descendants, kill, main, wait_exit, wait_until  # noqa: E402
 from gpukit import Card, Gpus  # noqa: E402
 
 G = 1 << 30
@@ -13,6 +13,14 @@ G = 1 << 30
 
 def sleeper():
     return subprocess.Popen(["sleep", "600"])
+
+
+def proc_name(pid):
+    try:
+        with open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as f:
+            return f.read().strip()
+    except OSError:
+        return ""
 
 
 def end(process):
@@ -40,6 +48,20 @@ def test_the_drivers_word_is_the_claim():
         end(server)
         check(wait_exit(waiter) == 0, pool.err(waiter))
         wait_until(lambda: not pool.leftovers(), what="the keeper has gone")
+
+
+def test_what_is_in_a_lease_is_not_booked_twice():
+    with Pool(cpu=4, license=2) as pool:
+        holder = pool.spawn("run", "-l", "server", "--cpu", "2", "--", "sh", "-c", "sleep 600 & wait")
+        pool.wait_for(held=1)
+        inner = wait_until(lambda: [p for p in descendants(holder.pid) if proc_name(p) == "sleep"], what="its command")[0]
+        done = pool.run("adopt", str(inner), "--cpu", "1")
+        check(done.returncode == 2 and "already" in done.stderr and "cpu" in done.stderr, done)
+        check(done.stderr.count("\n") == 1 and pool.leases()[0]["id"] in done.stderr, done)
+        check(pool.run("adopt", str(inner), "-r", "license=1").returncode == 0, "what its lease does not have")
+        check(pool.run("adopt", str(inner), "-r", "license=1").returncode == 2, "and that once")
+        kill(inner)
+        pool.wait_for(held=0)
 
 
 def test_it_never_waits_and_says_what_is_over_committed():
@@ -105,5 +127,5 @@ def test_of_ones_own_only():
         end(server)
 
 
-main([test_the_drivers_word_is_the_claim, test_it_never_waits_and_says_what_is_over_committed,
-      test_a_cpu_claim_needs_no_driver, test_what_is_wrong_is_said, test_of_ones_own_only])
+main([test_the_drivers_word_is_the_claim, test_what_is_in_a_lease_is_not_booked_twice,
+      test_it_never_waits_and_says_what_is_over_committed, test_a_cpu_claim_needs_no_driver, test_what_is_wrong_is_said, test_of_ones_own_only])
