@@ -118,7 +118,7 @@ bool give_back(Place& place) {
     LocalLedger& ledger = seat->ledger;
     if (!left.empty()) ledger.note_processes(left);
     const auto stays = [&] {
-      if (options.until_command) return false;
+      if (options.until_command || !ledger.entries_stand()) return false;  // or somebody has released it
       return ledger.life_goes_on_without_us() || !left.empty();
     };
     const auto released = seat->engine.release(stays);

@@ -138,5 +138,12 @@ def test_release_without_an_id_inside():
         check(done.returncode == 0, f"{done}")
 
 
+def test_a_place_that_was_released_inside_does_not_stay_taken():
+    with Pool(cpu=2) as pool:
+        done = inside(pool, ["--cpu", "2"], "B run --cpu 1 -- sleep 0.5 & until B status --short | grep -q '2 held'; do "
+                      "sleep 0.01; done; B release")
+        check(done.returncode == 0 and "stays taken" not in done.stderr, f"{done}")
+
+
 if __name__ == "__main__":
     main([value for name, value in list(globals().items()) if name.startswith("test_")])
