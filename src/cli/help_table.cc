@@ -114,6 +114,13 @@ constexpr HelpSection history_sections[] = {{"", "", history_options}};
 constexpr OptionHelp policy_rows[] = {
     {"policy.max_priority=N", "lowers any higher --priority (root's not); 10", ""},
     {"policy.age=DUR", "what a point of priority is worth in waiting; 1h", ""},
+    {"policy.share=fair", "who had less lately goes first; fifo",
+     "Among equal priorities: of what a job wants its user's use counts, that of his jobs that run and wait "
+     "too, so that who queues a hundred takes turns with one who queues one."},
+    {"policy.half_life=DUR", "after so long, use counts half; 1d", ""},
+    {"policy.max_debt=DUR", "how far use puts one back in line; policy.age",
+     "No wait grows by more than this. Where lines are hours long, a day is fairer; but a point of priority "
+     "outweighs only policy.age of it."},
     {"policy.max.gpus_per_user=N", "the most that one user's leases have together",
      "So for any resource: policy.max.ram_per_user=64G. A share of a card counts as a card. Who would have more waits, "
      "keeps its place in line and holds up nobody but its user's own; a claim above it can never run. Root's leases "
@@ -181,7 +188,7 @@ constexpr VerbHelp table[] = {
      "berth set cpu=12 license=2\n"
      "berth set ram=96G\n"
      "berth set policy.max_priority=5 policy.age=30m\n"
-     "berth set policy.max.gpus_per_user=2\n"},
+     "berth set policy.share=fair policy.max.gpus_per_user=2\n"},
     {"unset",
      "forget one, or go back to what the machine has",
      "unset NAME...",

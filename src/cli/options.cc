@@ -7,7 +7,7 @@
 #include <functional>
 
 #include "base/text.h"
-#include "core/policy.h"
+#include "cli/policy_settings.h"
 
 namespace berth {
 
@@ -436,22 +436,20 @@ Result<NamedAmount> parse_setting(const std::string& word, bool zero_allowed) {
   if (equals == std::string::npos || equals == 0) return usage("\"" + printable(word) + "\" is not NAME=AMOUNT");
   NamedAmount out{word.substr(0, equals), 0};
   const std::string value = word.substr(equals + 1);
-  const bool policy = out.name == "policy.age" || out.name == "policy.max_priority" || quota_name(out.name);
-  if (!policy && !valid_resource_name(out.name)) {
+  if (zero_allowed && is_policy_setting(out.name)) {
+    const auto amount = parse_policy_value(out.name, value);
+    if (!amount) return amount.error();
+    out.amount = *amount;
+    return out;
+  }
+  if (!valid_resource_name(out.name)) {
     const bool device = out.name == "gpu" || out.name == "vram" || out.name == "compute";
     return usage("\"" + printable(out.name) + "\" " +
                  (device ? "is the driver's to say; use --gpus, --vram and --compute"
                          : "is no name for a resource (letters, digits, '_', '.', '-'; at most 32)"));
   }
   std::optional<int64_t> amount;
-  if (out.name == "ram" || quota_name(out.name) == "ram") {
-    amount = parse_size_bytes(value);
-  } else if (out.name == "policy.age") {
-    amount = parse_duration_ms(value);
-    if (amount) amount = *amount / 1000;
-  } else {
-    amount = parse_count(value);
-  }
+  amount = out.name == "ram" ? parse_size_bytes(value) : parse_count(value);
   if (!amount || (*amount == 0 && !zero_allowed))
     return usage("\"" + printable(value) + "\" is not an amount of " + out.name);
   out.amount = *amount;

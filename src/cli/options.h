@@ -67,7 +67,7 @@ struct RunOptions {
 // the help against it.
 [[nodiscard]] std::vector<std::string> place_option_words(PlaceVerb verb);
 
-// "cpu=12" as `berth set` takes it: ram as a SIZE, policy.age as a DUR, all else a count.
+// "cpu=12" as `berth set` takes it: ram as a SIZE, a policy as policy_settings.h says, all else a count.
 [[nodiscard]] Result<NamedAmount> parse_setting(const std::string& word, bool zero_allowed);
 
 // The known option nearest to `word`, for "did you mean"; "" if none is near.

@@ -10,6 +10,7 @@
 #include "cli/help.h"
 #include "cli/lease_wanted.h"
 #include "cli/options.h"
+#include "cli/policy_settings.h"
 #include "cli/pool_access.h"
 #include "cli/say.h"
 #include "cli/view.h"
@@ -27,29 +28,8 @@ bool asks_help(const Words& words) {
 
 int give_help(const char* verb) { return put(help_text(verb)) ? exit_status::ok : exit_status::unavailable; }
 
-Result<> set_quota(std::vector<Quota>& quotas, std::string_view name, int64_t most) {
-  if (most < 1) return Error{ErrorKind::usage, 0, quota_word(name) + " must be at least 1; \"berth unset\" lifts it"};
-  const auto at = std::find_if(quotas.begin(), quotas.end(), [&](const Quota& q) { return q.name == name; });
-  if (at != quotas.end()) return at->most = most, success();
-  if (quotas.size() >= max_quotas)
-    return Error{ErrorKind::usage, 0, "a pool has at most " + std::to_string(max_quotas) + " limits per user"};
-  quotas.push_back({std::string(name), most});
-  return success();
-}
-
 Result<> apply(PoolConfig& config, const NamedAmount& setting) {
-  if (setting.name == "policy.age") {
-    if (setting.amount < 1 || setting.amount > int64_t{366} * 86400)
-      return Error{ErrorKind::usage, 0, "policy.age must be from 1s to 366d"};
-    config.policy.age_s = setting.amount;
-    return success();
-  }
-  if (setting.name == "policy.max_priority") {
-    if (setting.amount > max_priority_magnitude) return Error{ErrorKind::usage, 0, "policy.max_priority is too high"};
-    config.policy.max_priority = static_cast<int>(setting.amount);
-    return success();
-  }
-  if (const auto name = quota_name(setting.name)) return set_quota(config.policy.quotas, *name, setting.amount);
+  if (is_policy_setting(setting.name)) return set_policy(config.policy, setting.name, setting.amount);
   for (NamedAmount& c : config.capacities) {
     if (c.name != setting.name) continue;
     c.amount = setting.amount;
@@ -63,10 +43,7 @@ Result<> apply(PoolConfig& config, const NamedAmount& setting) {
 
 // What the machine says is put back for cpu and ram, and for a policy its default; all else goes.
 Result<> forget(PoolConfig& config, const std::string& name) {
-  if (name == "policy.age") config.policy.age_s = Policy{}.age_s;
-  if (name == "policy.max_priority") config.policy.max_priority = Policy{}.max_priority;
-  if (const auto quota = quota_name(name))
-    std::erase_if(config.policy.quotas, [&](const Quota& q) { return q.name == *quota; });
+  unset_policy(config.policy, name);
   if (name.starts_with("policy.")) return success();
   for (const NamedAmount& c : machine_figures().capacities)
     if (c.name == name) return apply(config, c);

@@ -103,6 +103,7 @@ void Engine::leave_the_line() {
       (void)change_pool(look, state, /*self_gone=*/true, [] { return success(); });
     }
   }
+  if (seated_ && ledger_.config() != nullptr && ledger_.config()->policy.fair_share) charge_own_use();
   ledger_.leave();
   entered_ = false;
   seated_ = false;

@@ -236,6 +236,9 @@ class Engine {
   Result<Look> look();
   Result<> find_self(Look& look);
   [[nodiscard]] std::string own_dir(const Snapshot& snapshot) const;
+  void owe(Look& look);
+  void charge_own_use();
+  void charge_unseen_use(const Look& look, const Party& dead);
   void settle(Look& look);
   void heed_driver(Look& look, const std::function<void(Look&)>& replan);
   bool find_own_record(Look& look, const PartyKey& who);

@@ -88,11 +88,13 @@ Result<> Engine::find_self(Look& look) {
   record_.state = PartyState::waiting;
   record_.grant.clear();
   record_.veto = 0;
+  record_.debt_us = 0;
   if (!record_.parent) record_.dir = own_dir(look.snapshot);  // until enter() says where
   // We plan with what others will read of us, not with what we meant.
   if (decode_record(record_name(record_), record_target(record_), look.snapshot) != Decoded::ok)
     return Error{ErrorKind::usage, 0, "the claim is too large to be written down"};
   look.self = static_cast<int>(look.snapshot.parties.size()) - 1;
+  if (look.snapshot.policy.fair_share) owe(look);
   return success();
 }
 

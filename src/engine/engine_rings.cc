@@ -106,7 +106,9 @@ Result<> Engine::change_pool(Look& look, PartyState self_after, bool self_gone,
   if (look.snapshot.any_reclaimable && !nothing_new) ring_reclaims(look, self_after, self_gone);
   for (size_t i = 0; i < look.dead.size(); ++i) {
     const Party& party = look.snapshot.parties[i];
-    if (look.dead[i] && ledger_.may_reap(party) && ledger_.reap(party)) known_dead_.erase(party);
+    if (!look.dead[i] || !ledger_.may_reap(party) || !ledger_.reap(party)) continue;
+    known_dead_.erase(party);
+    if (look.snapshot.policy.fair_share) charge_unseen_use(look, party);
   }
   return commit();
 }

@@ -26,6 +26,7 @@ class SimDoors {
   }
   // As the end of its process.
   void die(size_t which) { world_.kill(doors_[which]->party().index); }
+  void pass(int64_t us) { doors_.front()->pause(us); }
 
  private:
   SimWorld world_{two_cpus(), 1};
@@ -52,6 +53,7 @@ class LocalDoors {
     return doors_.back()->ledger;
   }
   void die(size_t which) { doors_[which]->ledger.abandon(); }
+  static void pass(int64_t us) { ::usleep(static_cast<useconds_t>(us)); }
 
  private:
   struct Door {
@@ -220,6 +222,28 @@ TYPED_TEST(EngineOn, ThePoolsFiguresAreChangedForAll) {
   });
   EXPECT_TRUE(grown.ok());
   EXPECT_EQ(second.asks(1), Ending::seated);
+}
+
+TYPED_TEST(EngineOn, WhatAUserHadIsKeptWhereThePolicyAsksForIt) {
+  auto& first = this->job();
+  auto& second = this->job();
+  EXPECT_EQ(first.asks(2), Ending::seated);
+  EXPECT_TRUE(first.engine.release().value());
+  EXPECT_EQ(second.ledger.use_account(), "");
+  EXPECT_TRUE(second.engine
+                  .configure([](PoolConfig& config) {
+                    config.policy.fair_share = true;
+                    return success();
+                  })
+                  .ok());
+  EXPECT_EQ(second.asks(1), Ending::seated);
+  EXPECT_EQ(second.engine.record().debt_us, 0);
+  this->doors_.pass(1'000);
+  EXPECT_TRUE(second.engine.release().value());
+  EXPECT_TRUE(first.ledger.use_account().starts_with("berth-use=1 at=")) << first.ledger.use_account();
+  EXPECT_NE(first.ledger.use_account().find(" cpu="), std::string::npos) << first.ledger.use_account();
+  EXPECT_EQ(first.asks(1), Ending::seated);
+  EXPECT_GT(first.engine.record().debt_us, 0);
 }
 
 }  // namespace

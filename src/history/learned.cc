@@ -17,7 +17,7 @@ namespace berth {
 namespace {
 
 constexpr size_t most_file_bytes = size_t{64} << 10;
-constexpr int64_t longest_s = int64_t{366} * 86'400;
+constexpr int64_t longest_s = longest_estimate_s;
 
 std::string read_lessons_file(const Where& where) {
   const OwnFd fd(::open(where.file(history_learned).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
@@ -52,14 +52,6 @@ uint64_t learned_key(std::string_view text) {
 bool teaches_duration(const Job& job) {
   return job.how == How::exited && job.status == 0 && job.verb == "run" && job.seated_us > 0 && !job.stays &&
          job.ended_us >= job.seated_us;
-}
-
-std::optional<int64_t> estimate_s(std::span<const int64_t> durations_us) {
-  if (durations_us.size() < static_cast<size_t>(least_samples)) return std::nullopt;
-  std::vector<int64_t> sorted(durations_us.begin(), durations_us.end());
-  std::sort(sorted.begin(), sorted.end());
-  const int64_t quartile_us = sorted[(sorted.size() * 3 + 3) / 4 - 1];
-  return std::clamp<int64_t>((quartile_us + 999'999) / 1'000'000, 1, longest_s);
 }
 
 std::string encode_lessons(std::span<const Lesson> lessons) {

@@ -15,11 +15,10 @@
 
 #include "history/job.h"
 #include "history/where.h"
+#include "sched/estimate.h"
 
 namespace berth {
 
-inline constexpr int least_samples = 3;
-inline constexpr int most_samples = 20;
 inline constexpr size_t max_learned = 1'000;  // labels and commands; the longest unused go
 
 // What stands for a label or a command in database and file.
@@ -27,9 +26,6 @@ inline constexpr size_t max_learned = 1'000;  // labels and commands; the longes
 
 // Whether it says how long the next of its kind will take: it had its place, ran, and ended well.
 [[nodiscard]] bool teaches_duration(const Job& job);
-
-// The third quartile, in seconds rounded up, at least 1; nullopt of too few.
-[[nodiscard]] std::optional<int64_t> estimate_s(std::span<const int64_t> durations_us);
 
 struct Lesson {
   bool by_label = false;

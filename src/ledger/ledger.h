@@ -114,6 +114,10 @@ class Ledger {
   // Requires the lock. Puts `record`, of the same id and state, in the place of that party's; what people are
   // told of it stays. All or nothing. `not_yours` as for evict().
   virtual Result<> replace(const Party& party, const Record& record) = 0;
+  // What our uid's ended leases had, as the last of them wrote it (sched/fair_share.h); "" if there is none.
+  virtual std::string use_account() = 0;
+  // Requires the lock. What fails costs no more than that.
+  virtual void write_use_account(const std::string& text) = 0;
   // Removes what crashes left of this uid's: lives and bells without a record. Requires the lock.
   virtual void sweep_orphans() = 0;
 

@@ -6,6 +6,7 @@
 //   u<DIR>/              0755, one a uid, so that nobody else can touch what is in it:
 //   u<DIR>/<ID>.l        FIFO 0644: the life. The party and its job's tree hold the write end
 //   u<DIR>/<ID>.b        FIFO 0622: the bell. The party alone holds the read end
+//   u<DIR>/use           symlink: what the user's ended leases had, where policy.share asks for it
 // FIFOs stay out of the pool's own directory so that a scan reads one entry a party and not three.
 #pragma once
 
@@ -82,6 +83,8 @@ class LocalLedger final : public Ledger {
   [[nodiscard]] std::string config_complaint() const override { return pool_.config_complaint(); }
   Result<> evict(const Party& party) override;
   Result<> replace(const Party& party, const Record& record) override;
+  std::string use_account() override;
+  void write_use_account(const std::string& text) override;
   void sweep_orphans() override;
   int64_t now_wall_us() override;
   int64_t now_monotonic_us() override;

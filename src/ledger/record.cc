@@ -444,6 +444,10 @@ std::string encode_config(const PoolConfig& config) {
   for (const NamedAmount& c : config.capacities) out += ' ' + c.name + '=' + std::to_string(c.amount);
   out += " policy.age=" + std::to_string(config.policy.age_s);
   out += " policy.max_priority=" + std::to_string(config.policy.max_priority);
+  if (config.policy.fair_share) out += " policy.share=1";
+  if (config.policy.half_life_s != Policy{}.half_life_s)
+    out += " policy.half_life=" + std::to_string(config.policy.half_life_s);
+  if (config.policy.max_debt_s != 0) out += " policy.max_debt=" + std::to_string(config.policy.max_debt_s);
   for (const Quota& q : config.policy.quotas) out += ' ' + quota_word(q.name) + '=' + std::to_string(q.most);
   return out;
 }
@@ -465,6 +469,11 @@ bool decode_config(std::string_view text, PoolConfig& config) {
     } else if (key == "policy.max_priority") {
       if (*amount > max_priority_magnitude) return false;
       read.policy.max_priority = static_cast<int>(*amount);
+    } else if (key == "policy.share") {
+      read.policy.fair_share = *amount == 1;  // what a later version may mean by others is not ours to judge
+    } else if (key == "policy.half_life" || key == "policy.max_debt") {
+      if (*amount < 1 || *amount > longest_policy_s) return false;
+      (key == "policy.half_life" ? read.policy.half_life_s : read.policy.max_debt_s) = *amount;
     } else if (const auto name = quota_name(key)) {
       if (*amount < 1 || read.policy.quotas.size() >= max_quotas) return false;
       for (const Quota& q : read.policy.quotas)

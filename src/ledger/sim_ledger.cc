@@ -194,6 +194,17 @@ Result<> SimLedger::replace(const Party& party, const Record& record) {
   return success();
 }
 
+std::string SimLedger::use_account() {
+  step("use_account");
+  return world_.accounts_[self_.uid];
+}
+
+void SimLedger::write_use_account(const std::string& text) {
+  step("write_use_account");
+  must_hold_lock("write_use_account");
+  world_.accounts_[self_.uid] = text;
+}
+
 void SimLedger::sweep_orphans() { step("sweep_orphans"); }
 
 PartyId SimLedger::new_id() {

@@ -46,6 +46,8 @@ class SimLedger final : public Ledger {
   [[nodiscard]] std::string config_complaint() const override { return ""; }
   Result<> evict(const Party& party) override;
   Result<> replace(const Party& party, const Record& record) override;
+  std::string use_account() override;
+  void write_use_account(const std::string& text) override;
   void sweep_orphans() override;
   int64_t now_wall_us() override { return world_.now_us(); }
   int64_t now_monotonic_us() override { return world_.now_us(); }

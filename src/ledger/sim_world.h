@@ -146,7 +146,8 @@ class SimWorld {
   PoolConfig config_;
   std::vector<SimEntry> entries_;
   std::vector<std::unique_ptr<SimParty>> parties_;
-  std::map<PartyId, int> owners_;  // every id that ever was, to the party that had it
+  std::map<PartyId, int> owners_;        // every id that ever was, to the party that had it
+  std::map<int, std::string> accounts_;  // by uid: what his ended leases had
   std::multimap<int64_t, std::function<void()>> events_;
   int lock_holder_ = nobody;
   int64_t now_us_ = epoch_us;

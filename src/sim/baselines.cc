@@ -129,6 +129,11 @@ class Run {
         else if (poll_at_ < 0)  // nothing changes until somebody ends: the first poll after that
           poll_at_ = now_ + std::max<int64_t>(1, (ends_.begin()->first - now_ + poll_us - 1) / poll_us) * poll_us;
         return;
+      case Baseline::shortest:
+        waiting_.insert(waiting_.end(), newcomers.begin(), newcomers.end());
+        std::stable_sort(waiting_.begin(), waiting_.end(), [&](size_t a, size_t b) { return work(a) < work(b); });
+        try_all();
+        return;
       case Baseline::fifo:
         waiting_.insert(waiting_.end(), newcomers.begin(), newcomers.end());
         while (!waiting_.empty() && start(waiting_.front())) waiting_.erase(waiting_.begin());
@@ -184,6 +189,8 @@ class Run {
     return *std::max_element(share.begin(), share.end());
   }
 
+  [[nodiscard]] double work(size_t job) const { return size(job) * static_cast<double>(trace_.jobs[job].run_us); }
+
   void try_all() {
     std::erase_if(waiting_, [&](size_t job) { return start(job); });
   }
@@ -216,6 +223,7 @@ Schedule run_baseline(const Trace& trace, Baseline baseline, uint64_t seed) {
   switch (baseline) {
     case Baseline::flock: out.name = "flock"; break;
     case Baseline::small_first: out.name = "small first"; break;
+    case Baseline::shortest: out.name = "least work first"; break;
     case Baseline::fifo: out.name = "strict FIFO"; break;
     case Baseline::easy: out.name = "EASY"; break;
   }

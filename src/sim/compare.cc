@@ -16,7 +16,7 @@ double median(std::vector<double> values) {
 }
 
 struct Row {
-  std::vector<double> utilisation, makespan, wait, worst, fairness, bound;          // absolute
+  std::vector<double> utilisation, makespan, wait, worst, fairness, others, bound;  // absolute
   std::vector<double> makespan_of_fifo, wait_of_fifo, worst_of_fifo, wait_of_easy;  // seed by seed
 };
 
@@ -24,7 +24,7 @@ double ratio(double a, double b) { return b > 0 ? a / b : 1; }
 
 }  // namespace
 
-std::vector<Contender> contenders(bool everybody) {
+std::vector<Contender> contenders(const Besides& besides) {
   std::vector<Contender> out;
   const auto baseline = [&](const char* name, Baseline which) {
     out.push_back({name, [which](const Trace& t, uint64_t seed) { return run_baseline(t, which, seed); },
@@ -34,24 +34,29 @@ std::vector<Contender> contenders(bool everybody) {
   baseline("EASY", Baseline::easy);
   baseline("flock", Baseline::flock);
   baseline("small first, polling", Baseline::small_first);
-  out.push_back({"berth, no estimates",
-                 [](const Trace& t, uint64_t) {
-                   Trace silent = t;
-                   estimate(silent, Estimates::none, 0);
-                   return replay(silent, Looking::when_rung);
-                 },
-                 true});
-  out.push_back({"berth", [](const Trace& t, uint64_t) { return replay(t, Looking::when_rung); }, false});
-  if (everybody)
-    out.push_back(
-        {"berth, everybody looks", [](const Trace& t, uint64_t) { return replay(t, Looking::at_changes); }, false});
+  baseline("least work first, knows all", Baseline::shortest);
+  const auto silent = [](const Trace& t) {
+    Trace without = t;
+    estimate(without, Estimates::none, 0);
+    return without;
+  };
+  out.push_back({"berth, no estimates", [=](const Trace& t, uint64_t) { return replay(silent(t), {}); }, true});
+  out.push_back({"berth, learned estimates",
+                 [=](const Trace& t, uint64_t) { return replay(silent(t), {.saying = Saying::learned}); }, true});
+  out.push_back({"berth", [](const Trace& t, uint64_t) { return replay(t, {}); }, false});
+  if (besides.share)
+    out.push_back({"berth, fair share",
+                   [share = *besides.share](const Trace& t, uint64_t) { return replay(t, {.policy = share}); }, false});
+  if (besides.everybody)
+    out.push_back({"berth, everybody looks",
+                   [](const Trace& t, uint64_t) { return replay(t, {.looking = Looking::at_changes}); }, false});
   return out;
 }
 
-std::string compare(const std::vector<Source>& sources) {
+std::string compare(const std::vector<Source>& sources, const Besides& besides) {
   std::string out;
   char line[400];
-  const std::vector<Contender> all = contenders(false);
+  const std::vector<Contender> all = contenders(besides);
   for (const Source& source : sources) {
     for (const Estimates estimates : {Estimates::exact, Estimates::wrong}) {
       for (const int load : {70, 100, 130}) {
@@ -78,6 +83,7 @@ std::string compare(const std::vector<Source>& sources) {
             row.wait.push_back(s.mean_wait_s / 60);
             row.worst.push_back(s.worst_wait_s / 3600);
             row.fairness.push_back(s.fairness);
+            row.others.push_back(s.others_wait_s / 60);
             row.bound.push_back(s.over_bound);
             row.makespan_of_fifo.push_back(ratio(s.makespan_s, fifo.makespan_s));
             row.wait_of_fifo.push_back(ratio(s.mean_wait_s, fifo.mean_wait_s));
@@ -89,16 +95,18 @@ std::string compare(const std::vector<Source>& sources) {
                       load, estimates == Estimates::exact ? "true" : "wrong by up to 3 times");
         out += line;
         out +=
-            "| | used % | makespan h | mean wait min | worst wait h | fairness | over bound | makespan / FIFO | wait / "
-            "FIFO | worst / FIFO | wait / EASY |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+            "| | used % | makespan h | mean wait min | worst wait h | fairness | others' wait min | over bound | "
+            "makespan / FIFO | wait / "
+            "FIFO | worst / FIFO | wait / EASY |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n";
         for (size_t i = 0; i < all.size(); ++i) {
           const Row& r = rows[i];
           if (r.wait.empty()) continue;
           std::snprintf(line, sizeof line,
-                        "| %s | %.1f | %.1f | %.1f | %.1f | %.2f | %.3f | %.2f | %.2f | %.2f | %.2f |\n",
+                        "| %s | %.1f | %.1f | %.1f | %.1f | %.2f | %.1f | %.3f | %.2f | %.2f | %.2f | %.2f |\n",
                         all[i].name.c_str(), median(r.utilisation), median(r.makespan), median(r.wait), median(r.worst),
-                        median(r.fairness), median(r.bound), median(r.makespan_of_fifo), median(r.wait_of_fifo),
-                        median(r.worst_of_fifo), r.wait_of_easy.empty() ? 0.0 : median(r.wait_of_easy));
+                        median(r.fairness), median(r.others), median(r.bound), median(r.makespan_of_fifo),
+                        median(r.wait_of_fifo), median(r.worst_of_fifo),
+                        r.wait_of_easy.empty() ? 0.0 : median(r.wait_of_easy));
           out += line;
         }
       }

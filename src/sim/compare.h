@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,14 @@ struct Contender {
   bool ignores_estimates = false;  // whatever jobs say, it comes to the same
 };
 
-// The baselines, berth without any estimates, and berth. `everybody`: and berth if everybody looked always.
-[[nodiscard]] std::vector<Contender> contenders(bool everybody);
+// What is compared beside what always is.
+struct Besides {
+  bool everybody = false;       // berth if everybody looked always
+  std::optional<Policy> share;  // berth with this policy
+};
+
+// The baselines, berth without any estimates and with learned ones, and berth.
+[[nodiscard]] std::vector<Contender> contenders(const Besides& besides);
 
 struct Source {
   std::string name;
@@ -27,6 +34,6 @@ struct Source {
 };
 
 // Medians over seeds 1 to 10 at 70, 100 and 130 % load, with true and with wrong estimates. A table in Markdown.
-[[nodiscard]] std::string compare(const std::vector<Source>& sources);
+[[nodiscard]] std::string compare(const std::vector<Source>& sources, const Besides& besides);
 
 }  // namespace berth::sim

@@ -22,7 +22,8 @@ constexpr const char* usage = R"(berth-sim: what berth's plan makes of a trace o
   berth-sim trace [options] SOURCE      writes the trace instead
   berth-sim compare [options] SOURCE... medians over ten seeds at 70, 100 and 130 % load
 
-SOURCE  lab, agents, sweep   made up by --seed, --jobs of them
+SOURCE  lab, agents, sweep,  made up by --seed, --jobs of them
+        hog
         FILE.csv             openb_pod_list_default.csv, thinned: every --every-th task
         FILE.swf             the Standard Workload Format
         FILE                 a trace (see src/sim/trace.h); - is standard input
@@ -32,6 +33,9 @@ SOURCE  lab, agents, sweep   made up by --seed, --jobs of them
   --every N          10
   --load PERCENT     stretches the arrivals; a trace or .swf as it is, others 100
   --estimates WORD   exact, wrong (by up to 3 times), none, given; a trace given, others exact
+  --share fair       as well: berth with policy.share=fair
+  --half-life S      its policy.half_life, 86400
+  --max-debt S       its policy.max_debt, 3600
   --svg FILE         draws berth's schedule
   --everybody        as well: everybody looks at every change, which must come to the same
 )";
@@ -43,7 +47,8 @@ struct Options {
   double load = 0;
   std::string estimates;
   std::string svg;
-  bool everybody = false;
+  Besides besides;
+  Policy share;
 };
 
 [[noreturn]] void give_up(const std::string& why) {
@@ -66,7 +71,8 @@ Trace must(Result<Trace> trace) {
 Source source_of(const std::string& word, const Options& o) {
   Source source;
   source.name = word.substr(word.find_last_of('/') + 1);
-  for (const auto& [name, kind] : {std::pair{"lab", Kind::lab}, {"agents", Kind::agents}, {"sweep", Kind::sweep}})
+  for (const auto& [name, kind] :
+       {std::pair{"lab", Kind::lab}, {"agents", Kind::agents}, {"sweep", Kind::sweep}, {"hog", Kind::hog}})
     if (word == name) {
       source.make = [kind = kind, jobs = o.jobs](uint64_t seed) { return generate(kind, jobs, seed); };
       return source;
@@ -101,18 +107,18 @@ Trace trace_of(const Source& source, const Options& o) {
 int run(const Source& source, const Options& o) {
   const Trace trace = trace_of(source, o);
   std::printf("%s: %zu jobs, load %.0f %%\n", source.name.c_str(), trace.jobs.size(), 100 * offered_load(trace));
-  std::printf("%-24s %6s %11s %10s %10s %10s %9s %6s %9s %7s\n", "", "used %", "makespan h", "wait min", "p95 min",
-              "worst h", "fairness", "bound", "looks", "ms");
-  for (const Contender& contender : contenders(o.everybody)) {
+  std::printf("%-28s %6s %11s %10s %10s %10s %9s %10s %6s %9s %7s\n", "", "used %", "makespan h", "wait min", "p95 min",
+              "worst h", "fairness", "others min", "bound", "looks", "ms");
+  for (const Contender& contender : contenders(o.besides)) {
     const auto began = std::chrono::steady_clock::now();
     const Schedule schedule = contender.run(trace, o.seed);
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
     const std::string wrong = fault(trace, schedule);
     if (!wrong.empty()) give_up(contender.name + ": " + wrong);
     const Score s = score(trace, schedule);
-    std::printf("%-24s %6.1f %11.2f %10.1f %10.1f %10.2f %9.3f %6.3f %9lld %7.0f\n", contender.name.c_str(),
+    std::printf("%-28s %6.1f %11.2f %10.1f %10.1f %10.2f %9.3f %10.1f %6.3f %9lld %7.0f\n", contender.name.c_str(),
                 100 * s.utilisation, s.makespan_s / 3600, s.mean_wait_s / 60, s.p95_wait_s / 60, s.worst_wait_s / 3600,
-                s.fairness, s.over_bound, static_cast<long long>(schedule.looks), took.count());
+                s.fairness, s.others_wait_s / 60, s.over_bound, static_cast<long long>(schedule.looks), took.count());
     if (!o.svg.empty() && contender.name == "berth") std::ofstream(o.svg) << draw(trace, schedule);
   }
   return 0;
@@ -122,16 +128,20 @@ int run(const Source& source, const Options& o) {
 
 int main(int argc, char** argv) {
   Options o;
-  const option longs[] = {{"jobs", 1, nullptr, 'j'},      {"seed", 1, nullptr, 's'}, {"every", 1, nullptr, 'e'},
-                          {"load", 1, nullptr, 'l'},      {"svg", 1, nullptr, 'v'},  {"everybody", 0, nullptr, 'a'},
-                          {"estimates", 1, nullptr, 'x'}, {"help", 0, nullptr, 'h'}, {nullptr, 0, nullptr, 0}};
+  const option longs[] = {{"jobs", 1, nullptr, 'j'},      {"seed", 1, nullptr, 's'},  {"every", 1, nullptr, 'e'},
+                          {"load", 1, nullptr, 'l'},      {"svg", 1, nullptr, 'v'},   {"everybody", 0, nullptr, 'a'},
+                          {"estimates", 1, nullptr, 'x'}, {"share", 1, nullptr, 'f'}, {"half-life", 1, nullptr, 'i'},
+                          {"max-debt", 1, nullptr, 'd'},  {"help", 0, nullptr, 'h'},  {nullptr, 0, nullptr, 0}};
   for (int c = 0; (c = ::getopt_long(argc, argv, "", longs, nullptr)) >= 0;) {
     if (c == 'j') o.jobs = std::strtoul(optarg, nullptr, 10);
     if (c == 's') o.seed = std::strtoul(optarg, nullptr, 10);
     if (c == 'e') o.every = std::max(1UL, std::strtoul(optarg, nullptr, 10));
     if (c == 'l') o.load = std::strtod(optarg, nullptr);
     if (c == 'v') o.svg = optarg;
-    if (c == 'a') o.everybody = true;
+    if (c == 'a') o.besides.everybody = true;
+    if (c == 'f') o.share.fair_share = std::string(optarg) == "fair";
+    if (c == 'i') o.share.half_life_s = std::strtol(optarg, nullptr, 10);
+    if (c == 'd') o.share.max_debt_s = std::strtol(optarg, nullptr, 10);
     if (c == 'x') o.estimates = optarg;
     if (c == '?') return 2;
     if (c == 'h') {
@@ -143,10 +153,12 @@ int main(int argc, char** argv) {
     std::fputs(usage, stderr);
     return 2;
   }
+  if (o.share.half_life_s < 1 || o.share.max_debt_s < 0) give_up("--half-life and --max-debt take seconds");
+  if (o.share.fair_share) o.besides.share = o.share;
   const std::string verb = argv[optind];
   if (verb == "compare") {
     for (int i = optind + 1; i < argc; ++i) {
-      std::fputs(compare({source_of(argv[i], o)}).c_str(), stdout);
+      std::fputs(compare({source_of(argv[i], o)}, o.besides).c_str(), stdout);
       std::fflush(stdout);
     }
     return 0;

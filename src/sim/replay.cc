@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <queue>
 #include <utility>
 
+#include "sched/estimate.h"
+#include "sched/fair_share.h"
 #include "sched/plan.h"
 #include "sched/watch.h"
 
@@ -17,7 +20,9 @@ constexpr int64_t epoch_us = 1'000'000'000;
 
 class Replay {
  public:
-  Replay(const Trace& trace, Looking looking) : trace_(trace), looking_(looking), alarm_(trace.jobs.size(), -1) {
+  Replay(const Trace& trace, const Manner& manner)
+      : trace_(trace), looking_(manner.looking), saying_(manner.saying), alarm_(trace.jobs.size(), -1) {
+    pool_.policy = manner.policy;
     out_.jobs.resize(trace.jobs.size());
     for (const NamedAmount& c : trace.box.capacities) pool_.resources.push_back({c.name, c.amount});
     for (int card = 0; card < trace.box.gpus; ++card) pool_.devices.push_back("GPU-" + std::to_string(card));
@@ -67,7 +72,8 @@ class Replay {
     party.id.text.fill('a');
     for (size_t digit = PartyId::size; digit-- > 4; rest /= 26)
       party.id.text[digit] = static_cast<char>('a' + rest % 26);
-    static_cast<PartyKey&>(party) = PartyKey::of(party.id, "1000");
+    const size_t uid = 1000 + users_.emplace(from.user, users_.size()).first->second;
+    static_cast<PartyKey&>(party) = PartyKey::of(party.id, std::to_string(uid));
     // No two of one moment: a newcomer comes after everybody who is there.
     last_arrival_us_ = std::max(last_arrival_us_ + 1, epoch_us + from.arrival_us);
     party.arrival_us = last_arrival_us_;
@@ -87,6 +93,12 @@ class Replay {
             {static_cast<uint16_t>(card), static_cast<uint8_t>(card), 0, 0, trace_.box.vram_bytes});
     party.eligible.count = static_cast<uint32_t>(pool_.eligibles.size()) - party.eligible.first;
     return party;
+  }
+
+  // How long the last of its user and label ran.
+  std::vector<int64_t>& ran_before(int job) {
+    const TraceJob& of = trace_.jobs[static_cast<size_t>(job)];
+    return ran_[{of.user, of.label}];
   }
 
   void set_clock(int64_t at_us) {
@@ -119,6 +131,9 @@ class Replay {
   void arrive(int job) {
     pool_.parties.push_back(all_[static_cast<size_t>(job)]);
     const int self = static_cast<int>(pool_.parties.size()) - 1;
+    Party& own = pool_.parties.back();
+    if (saying_ == Saying::learned) own.expect_s = estimate_s(ran_before(job)).value_or(0);
+    own.debt_us = debt_us(pool_, self, accounts_[trace_.jobs[static_cast<size_t>(job)].user]);
     std::vector<bool> without(pool_.parties.size(), false);
     without.back() = true;
     if (looking_ == Looking::at_changes) {
@@ -156,6 +171,13 @@ class Replay {
       ring_all(entitled_and_keepers(pool_, after, {self}));
       ring_all(heirs(pool_, before, chains, after));
     }
+    const TraceJob& of = trace_.jobs[static_cast<size_t>(job)];
+    std::vector<int64_t>& ran = ran_before(job);
+    ran.insert(ran.begin(), of.run_us);
+    if (ran.size() > most_samples) ran.resize(most_samples);
+    if (pool_.policy.fair_share)
+      accounts_[of.user] =
+          charged(accounts_[of.user], pool_, pool_.parties[static_cast<size_t>(self)], of.run_us, pool_.now_us);
     pool_.parties[static_cast<size_t>(self)] = pool_.parties.back();
     pool_.parties.pop_back();
     known_ = false;
@@ -220,7 +242,11 @@ class Replay {
 
   const Trace& trace_;
   Looking looking_;
+  Saying saying_;
   Snapshot pool_;
+  std::map<std::string, size_t> users_;
+  std::map<std::string, UseAccount> accounts_;  // by user
+  std::map<std::pair<std::string, std::string>, std::vector<int64_t>> ran_;
   std::vector<Party> all_;
   int64_t last_arrival_us_ = 0;
   std::priority_queue<Event> events_;
@@ -233,9 +259,9 @@ class Replay {
 
 }  // namespace
 
-Schedule replay(const Trace& trace, Looking looking) {
-  Schedule out = Replay(trace, looking).run();
-  out.name = looking == Looking::when_rung ? "berth" : "berth, everybody looks";
+Schedule replay(const Trace& trace, const Manner& manner) {
+  Schedule out = Replay(trace, manner).run();
+  out.name = manner.looking == Looking::when_rung ? "berth" : "berth, everybody looks";
   return out;
 }
 

@@ -9,6 +9,7 @@
 // one that the first of them made.
 #pragma once
 
+#include "core/policy.h"
 #include "sim/schedule.h"
 
 namespace berth::sim {
@@ -18,6 +19,16 @@ enum class Looking : uint8_t {
   at_changes,  // everybody, whenever anything changes: what the rings have to live up to
 };
 
-[[nodiscard]] Schedule replay(const Trace& trace, Looking looking);
+// What a job says of how long it takes: what the trace says, or what berth run --expect learned would find
+// out from those of its user and label that have ended by then.
+enum class Saying : uint8_t { as_given, learned };
+
+struct Manner {
+  Looking looking = Looking::when_rung;
+  Saying saying = Saying::as_given;
+  Policy policy{};
+};
+
+[[nodiscard]] Schedule replay(const Trace& trace, const Manner& manner);
 
 }  // namespace berth::sim

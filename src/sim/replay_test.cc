@@ -9,9 +9,10 @@
 namespace berth::sim {
 namespace {
 
-void expect_same(const Trace& trace) {
-  const Schedule rung = replay(trace, Looking::when_rung);
-  const Schedule seen = replay(trace, Looking::at_changes);
+void expect_same(const Trace& trace, Manner manner = {}) {
+  const Schedule rung = replay(trace, manner);
+  manner.looking = Looking::at_changes;
+  const Schedule seen = replay(trace, manner);
   EXPECT_EQ(fault(trace, rung), "");
   for (size_t i = 0; i < trace.jobs.size(); ++i) ASSERT_EQ(rung.jobs[i].start_us, seen.jobs[i].start_us) << "job " << i;
 }
@@ -29,9 +30,58 @@ TEST(Replay, WhoIsRungSeesAllThatMatters) {
       }
 }
 
+TEST(Replay, WhoIsRungSeesAllThatMattersUnderQuotasAndFairShare) {
+  Manner manner;
+  manner.policy.quotas = {{"gpus", 8}, {"cpu", 64}};
+  manner.policy.fair_share = true;
+  for (const Kind kind : {Kind::lab, Kind::agents, Kind::hog})
+    for (const Saying saying : {Saying::as_given, Saying::learned})
+      for (uint64_t seed = 1; seed <= 3; ++seed) {
+        Trace trace = generate(kind, 150, seed);
+        scale_to_load(trace, 1.2);
+        estimate(trace, Estimates::none, seed);
+        for (size_t i = 0; i < trace.jobs.size(); i += 7) trace.jobs[i].priority = static_cast<int>(i % 3);
+        manner.saying = saying;
+        expect_same(trace, manner);
+      }
+}
+
+TEST(Replay, LearnsFromWhatHasEndedOfTheSameUserAndLabel) {
+  const auto trace = parse_trace(R"(pool cpu=2
+0   60 - 0 v long  cpu=1
+0   10 - 0 u short cpu=1
+20  10 - 0 u short cpu=1
+40  10 - 0 u short cpu=1
+100 60 - 0 v long  cpu=1
+200 60 - 0 v long  cpu=1
+400 60 - 0 v long  cpu=1
+401 50 - 0 v wide  cpu=2
+402 10 - 0 u short cpu=1
+403 10 - 0 w short cpu=1
+)");
+  ASSERT_TRUE(trace.ok());
+  const Schedule silent = replay(*trace, {});
+  const Schedule learned = replay(*trace, {.saying = Saying::learned});
+  EXPECT_EQ(silent.jobs[8].start_us, 510'000'000) << "nobody knows how long anybody takes, and it came last";
+  EXPECT_EQ(learned.jobs[8].start_us, 402'000'000) << "it is known to be gone in time";
+  EXPECT_EQ(learned.jobs[9].start_us, 510'000'000) << "of another user's nothing is known";
+}
+
+TEST(Replay, FairShareServesThoseWhoAskForLittle) {
+  Trace trace = generate(Kind::hog, 400, 1);
+  scale_to_load(trace, 1.2);
+  estimate(trace, Estimates::exact, 1);
+  Manner fair;
+  fair.policy.fair_share = true;
+  fair.policy.max_debt_s = 86'400;
+  const Score without = score(trace, replay(trace, {}));
+  const Score with = score(trace, replay(trace, fair));
+  EXPECT_LT(with.others_wait_s, 0.7 * without.others_wait_s);
+}
+
 TEST(Baselines, GiveNoMoreThanThereIs) {
   const Trace trace = generate(Kind::lab, 200, 1);
-  for (const Baseline b : {Baseline::flock, Baseline::small_first, Baseline::fifo, Baseline::easy})
+  for (const Baseline b : {Baseline::flock, Baseline::small_first, Baseline::fifo, Baseline::easy, Baseline::shortest})
     EXPECT_EQ(fault(trace, run_baseline(trace, b, 1)), "");
 }
 

@@ -72,6 +72,8 @@ Score score(const Trace& trace, const Schedule& schedule) {
   std::vector<double> waits;
   std::vector<double> work;
   std::map<std::string, std::pair<double, int>> slowdowns;
+  std::map<std::string, double> user_waits;
+  std::map<std::string, double> user_work;
   int64_t last = 0;
   for (size_t i = 0; i < trace.jobs.size(); ++i) {
     const TraceJob& job = trace.jobs[i];
@@ -86,6 +88,8 @@ Score score(const Trace& trace, const Schedule& schedule) {
     auto& [sum, count] = slowdowns[job.user];
     sum += (waits.back() + run) / run;
     ++count;
+    user_waits[job.user] += waits.back();
+    user_work[job.user] += *std::max_element(share.begin(), share.end()) * seconds(job.run_us);
   }
   if (waits.empty()) return out;
   out.makespan_s = seconds(last - trace.jobs.front().arrival_us);
@@ -102,6 +106,11 @@ Score score(const Trace& trace, const Schedule& schedule) {
     squares += mean * mean;
   }
   out.fairness = sum * sum / (static_cast<double>(slowdowns.size()) * squares);
+  const auto less = [](const auto& a, const auto& b) { return a.second < b.second; };
+  const std::string heaviest = std::max_element(user_work.begin(), user_work.end(), less)->first;
+  const auto others = static_cast<double>(std::max<size_t>(2, slowdowns.size()) - 1);
+  for (const auto& [user, total] : slowdowns)
+    if (user != heaviest) out.others_wait_s += user_waits[user] / total.second / others;
   out.over_bound = out.makespan_s / std::max(1e-9, makespan_bound_s(trace));
   return out;
 }

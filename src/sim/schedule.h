@@ -27,8 +27,9 @@ struct Score {
   double mean_wait_s = 0;
   double worst_wait_s = 0;
   double p95_wait_s = 0;
-  double fairness = 1;    // Jain's index of the users' mean slowdowns (waits under 10 s of run count as 10 s)
-  double over_bound = 1;  // makespan over the lower bound for any schedule of this trace
+  double fairness = 1;       // Jain's index of the users' mean slowdowns (waits under 10 s of run count as 10 s)
+  double others_wait_s = 0;  // mean of the mean waits of all users but the one who asks for most
+  double over_bound = 1;     // makespan over the lower bound for any schedule of this trace
 };
 
 [[nodiscard]] Score score(const Trace& trace, const Schedule& schedule);

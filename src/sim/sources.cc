@@ -98,6 +98,16 @@ Trace generate(Kind kind, size_t jobs, uint64_t seed) {
         trace.jobs.push_back(lab_job(dice, at_s));
         break;
       }
+      case Kind::hog: {
+        at_s += dice.gap(600);
+        trace.jobs.push_back(lab_job(dice, at_s));
+        if (dice.uniform() >= 0.03) break;
+        const double median = dice.around(0.7 * hour, 0.5);
+        const int array = 20 + dice.below(40);
+        for (int i = 0; i < array && trace.jobs.size() < jobs; ++i)
+          trace.jobs.push_back(job(at_s + i, median * dice.uniform(0.7, 1.3), "hog", "array", 1, 6, 48));
+        break;
+      }
       case Kind::agents:
         at_s += dice.gap(60);
         trace.jobs.push_back(agent_job(dice, at_s));

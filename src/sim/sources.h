@@ -15,6 +15,7 @@ namespace berth::sim {
 enum class Kind : uint8_t {
   lab,     // a dozen people, by day more than by night: training on 1 to 8 cards, notebooks, evaluation
   agents,  // agents that build, test and load small models, minutes each, beside training and wide evaluations
+  hog,     // a lab in which one user hands in half of the work, in arrays
   sweep,   // arrays of equal single-card jobs, and larger ones in between
 };
 

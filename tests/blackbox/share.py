@@ -1,13 +1,15 @@
 """What one user may have, and who goes first, as the pool's policy says."""
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from berthtest import Pool, check, main, wait_exit, wait_until  # noqa: E402
+from faultkit import as_user, public_berth  # noqa: E402
 
 
 def spawn(pool, claim, *command, user=None):
-    more = as_user(user) if user else {}
+    more = {"executable": public_berth(), **as_user(user)} if user else {}
     return pool.spawn("run", *claim, "--", *command, **more)
 
 
@@ -62,8 +64,72 @@ def test_inside_a_lease_only_the_lease_counts():
         check(got.returncode == 0, got.stderr)
 
 
+def test_the_quota_is_of_each_user():
+    if os.geteuid() != 0:
+        return "skipped: not root, who cannot become another"
+    with Pool(slot=4) as pool:
+        pool.run("set", "policy.max.slot_per_user=1")
+        sits(pool, spawn(pool, ["-r", "slot=1"], "sleep", "30"))
+        first = sits(pool, spawn(pool, ["-r", "slot=1"], "sleep", "30", user=1001))
+        second = stands(pool, spawn(pool, ["-r", "slot=1"], "true", user=1001))
+        got = pool.run("run", "--no-wait", "-r", "slot=1", "--", "true", executable=public_berth(), **as_user(1001))
+        check(got.returncode == 75, f"no more than one for a newcomer either: {got.returncode}")
+        sits(pool, spawn(pool, ["-r", "slot=1"], "sleep", "30", user=1002))
+        os.kill(first.pid, signal.SIGTERM)
+        check(wait_exit(second, 5, pool) == 0, "the second runs when the first has gone")
+    return ""
+
+
+def order(pool, jobs):
+    """(user, words) of each, who enter one after the other behind a holder; in which order they ran."""
+    holder = sits(pool, spawn(pool, ["-r", "slot=1"], "sleep", "60"))
+    log = os.path.join(pool.path + ".log")
+    open(log, "w").close()
+    os.chmod(log, 0o666)
+    waiting = []
+    for number, (user, words) in enumerate(jobs):
+        waiting.append(stands(pool, spawn(pool, ["-r", "slot=1", *words], "sh", "-c", f"echo {number} >> {log}", user=user)))
+    holder.terminate()
+    for process in waiting:
+        check(wait_exit(process, 10, pool) == 0, "everybody runs")
+    with open(log) as lines:
+        out = lines.read().split()
+    os.unlink(log)
+    return [int(number) for number in out]
+
+
+def test_who_had_less_lately_goes_first():
+    if os.geteuid() != 0:
+        return "skipped: not root, who cannot become another"
+    with Pool(slot=1) as pool:
+        check(pool.run("set", "policy.share=fair").returncode == 0, "set")
+        had = pool.run("run", "-r", "slot=1", "--", "sleep", "0.3", executable=public_berth(), **as_user(1001))
+        check(had.returncode == 0, had.stderr)
+        check(os.readlink(f"{pool.path}/u1001/use").startswith("berth-use=1 at="), "the account is kept")
+        got = order(pool, [(1001, []), (1002, []), (1001, ["-p", "1"])])
+        check(got == [2, 1, 0], f"a priority first, then who had less: {got}")
+        check(pool.run("unset", "policy.share").returncode == 0, "unset")
+        got = order(pool, [(1001, []), (1002, [])])
+        check(got == [0, 1], f"without it, who came first: {got}")
+    return ""
+
+
+def test_who_queues_many_takes_turns():
+    if os.geteuid() != 0:
+        return "skipped: not root, who cannot become another"
+    with Pool(slot=1) as pool:
+        pool.run("set", "policy.share=fair", "policy.half_life=2h", "policy.max_debt=12h")
+        got = order(pool, [(1001, [])] * 5 + [(1002, [])] * 2)
+        check(got == [0, 5, 1, 6, 2, 3, 4], f"they take turns: {got}")
+    return ""
+
+
 def test_settings_are_checked():
     with Pool() as pool:
+        for bad, says in (("policy.share=fare", "policy.share is fair or fifo"), ("policy.half_life=0", "from 1s to 366d"),
+                          ("policy.max_debt=367d", "from 1s to 366d")):
+            got = pool.run("set", bad)
+            check(got.returncode == 2 and says in got.stderr, f"{bad}: exit {got.returncode} {got.stderr}")
         for bad in ("policy.max.gpus_per_user=0", "policy.max.gpus_per_user=x", "policy.max.gpu_per_user=1",
                     "policy.max._per_user=1", "policy.max.gpus=1"):
             got = pool.run("set", bad)
@@ -72,4 +138,5 @@ def test_settings_are_checked():
 
 if __name__ == "__main__":
     main([test_a_user_has_no_more_than_the_quota, test_a_claim_above_it_is_refused, test_inside_a_lease_only_the_lease_counts,
+          test_the_quota_is_of_each_user, test_who_had_less_lately_goes_first, test_who_queues_many_takes_turns,
           test_settings_are_checked])
