@@ -20,6 +20,7 @@ constexpr const char* usage = R"(berth-sim: what berth's plan makes of a trace o
 
   berth-sim run [options] SOURCE        one trace, berth beside the baselines
   berth-sim trace [options] SOURCE      writes the trace instead
+  berth-sim starts [options] SOURCE     when berth starts each of its jobs, in seconds, a line each
   berth-sim compare [options] SOURCE... medians over ten seeds at 70, 100 and 130 % load
 
 SOURCE  lab, agents, sweep,  made up by --seed, --jobs of them
@@ -165,7 +166,12 @@ int main(int argc, char** argv) {
   }
   const Source source = source_of(argv[optind + 1], o);
   if (verb == "run") return run(source, o);
-  if (verb != "trace") give_up("run, trace or compare");
+  if (verb == "starts") {
+    for (const Placement& place : replay(trace_of(source, o), {.policy = o.share}).jobs)
+      std::printf("%.3f\n", static_cast<double>(place.start_us) / 1e6);
+    return 0;
+  }
+  if (verb != "trace") give_up("run, trace, starts or compare");
   std::fputs(show_trace(trace_of(source, o)).c_str(), stdout);
   return 0;
 }
