@@ -1,5 +1,7 @@
 #include "base/process_memory.h"
 
+#include <initializer_list>
+
 #include "base/small_file.h"
 #include "base/text.h"
 
@@ -16,17 +18,30 @@ std::vector<pid_t> children_of(const std::string& proc, pid_t parent) {
   return out;
 }
 
-std::optional<int64_t> bytes_in_status(std::string_view status) {
+namespace {
+
+// The sum of lines like "RssAnon:	  300 kB" of those names, in bytes.
+std::optional<int64_t> sum_of_lines(std::string_view text, std::initializer_list<std::string_view> names) {
   std::optional<int64_t> sum;
-  for (const std::string_view name : {"\nRssAnon:", "\nRssShmem:", "\nVmSwap:"}) {
-    const size_t at = status.find(name);
+  for (const std::string_view name : names) {
+    const size_t at = text.find(name);
     if (at == std::string_view::npos) continue;
-    const size_t first = status.find_first_not_of(" \t", at + name.size());
+    const size_t first = text.find_first_not_of(" \t", at + name.size());
     if (first == std::string_view::npos) continue;
-    const auto kib = parse_count(status.substr(first, status.find(' ', first) - first));
+    const auto kib = parse_count(text.substr(first, text.find(' ', first) - first));
     if (kib && *kib <= max_amount / 4096) sum = sum.value_or(0) + *kib * 1024;
   }
   return sum;
+}
+
+}  // namespace
+
+std::optional<int64_t> bytes_in_status(std::string_view status) {
+  return sum_of_lines(status, {"\nRssAnon:", "\nRssShmem:", "\nVmSwap:"});
+}
+
+std::optional<int64_t> bytes_in_rollup(std::string_view rollup) {
+  return sum_of_lines(rollup, {"\nPss_Anon:", "\nPss_Shmem:", "\nSwapPss:"});
 }
 
 int64_t tree_bytes(const std::string& proc, pid_t root) {

@@ -62,7 +62,7 @@ constexpr OptionHelp run_hold_options[] = {
      "TF_FORCE_GPU_ALLOW_GROWTH, PYTORCH_CUDA_ALLOC_CONF; where MPS runs, its limits. Advice that the job's own "
      "libraries follow, not a fence; an old PyTorch refuses to start with it."},
     {"--over-use warn|term", "",
-     "What becomes of CMD when it uses more of a GPU's memory than it claimed: a word on stderr (the default), or "
+     "What becomes of CMD when it uses more of a GPU's memory, or of RAM, than it claimed: a word on stderr (the default), or "
      "its end besides, as by --limit."},
     {"--on-lost warn|term", "",
      "Where its lease is removed from the pool behind its back (a wiped directory, an rm by root), berth enters it "

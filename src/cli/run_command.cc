@@ -12,6 +12,7 @@
 #include "cli/lease_end.h"
 #include "cli/lost_lease.h"
 #include "cli/place.h"
+#include "cli/ram_guard.h"
 #include "cli/say.h"
 #include "cli/survivors.h"
 #include "cli/turn_line.h"
@@ -78,15 +79,21 @@ void heed_early_signals(Place& place) {
 }
 
 // --on-timeout run: without a place, but as polite as it would have been with one.
-int run_unseated(Place& place) {
+int run_unseated(Place& place, RamGuard& ram) {
   const RunOptions& options = place.options();
   say("no place after " + show_duration(*options.timeout_ms / 1000) + "; running without one");
   LeaseEnvironment none;
   none.threads = thread_cap(options);
-  const Command command = command_of(place, none);
+  Command command = command_of(place, none);
+  ram.limit(command);
+  const std::unique_ptr<Companion> watch = ram.companion();
   heed_early_signals(place);
-  const auto finished = options.replace_self ? Result<Finished>(replace_self(command, place.signals()))
-                                             : supervise(command, place.signals(), {}, notices_for(options));
+  const auto finished =
+      options.replace_self
+          ? Result<Finished>(replace_self(command, place.signals()))
+          : supervise(command, place.signals(),
+                      watch ? std::vector<Companion*>{watch.get()} : std::vector<Companion*>{}, notices_for(options));
+  ram.tell_end();
   const int status = report(finished, options.command.front());
   for (Job& job : place.past()) job.status = status;
   record_past(place);
@@ -183,11 +190,12 @@ void print_caps(const LeaseEnvironment& lease) {
   say(text.empty() ? "--cap env: there is nothing to cap; it goes with --vram or --compute" : "--cap env sets" + text);
 }
 
-int run_in_place(Place& place) {
+int run_in_place(Place& place, RamGuard& ram) {
   const RunOptions& options = place.options();
   const LeaseEnvironment lease = place.environment();
   if (options.cap_env) print_caps(lease);
   Command command = command_of(place, lease);
+  ram.limit(command);
   std::vector<std::unique_ptr<Companion>> companions;
   std::vector<Companion*> beside;
   std::vector<LossCompanion*> losses;
@@ -214,13 +222,16 @@ int run_in_place(Place& place) {
     usage = watch.get();
     companions.push_back(std::move(watch));
   }
+  if (auto watch = ram.companion()) companions.push_back(std::move(watch));
   for (const auto& companion : companions) beside.push_back(companion.get());
   Notices notices = notices_for(options);
   notices.started = [&](pid_t pid) {
     for (const auto& seat : place.seats()) seat->ledger.note_processes({pid});
     for (LossCompanion* loss : losses) loss->stands_for(pid);
+    ram.started(pid);
   };
   const auto finished = supervise(command, place.signals(), beside, notices);
+  ram.tell_end();
   LeaseEnd end;
   if (usage != nullptr) end.peak_bytes = usage->peak_bytes();
   const bool lost = std::any_of(losses.begin(), losses.end(), [](const LossCompanion* l) { return l->lost(); });
@@ -250,15 +261,16 @@ int run_command(const Words& words) {
     options->expect_s = learned_expect_s(options->label, command_line(options->command)).value_or(0);
   Place place(std::move(*options));
   if (const auto failed = place.prepare()) return *failed;
+  RamGuard ram(place.options());
   const PartyInfo info{::getpid(), place.options().label, command_line(place.options().command), "",
                        own_pid_namespace()};
   if (place.options().dry_run) return place.tell_preview(info);
   if (place.options().command.empty()) return serve_turns(place, info);
   bool gave_up = false;
   const auto failed = place.take(info, gave_up);
-  if (gave_up && place.options().run_after_timeout) return run_unseated(place);
+  if (gave_up && place.options().run_after_timeout) return run_unseated(place, ram);
   if (gave_up) say("gave up after " + show_duration(*place.options().timeout_ms / 1000) + " without a place");
-  if (!failed) return run_in_place(place);
+  if (!failed) return run_in_place(place, ram);
   record_past(place);
   return *failed;
 }

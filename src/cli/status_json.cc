@@ -71,6 +71,7 @@ Json lease_json(const PoolView& view, const LeaseView& lease) {
             {"vram", or_null(party.gpu.count > 0 && !party.gpu.whole, party.gpu.vram_bytes)},
             {"resources", resources_of(view, party)}}},
           {"granted", granted_of(view, party)},
+          {"ram_limit", or_null(!lease.ram_limit.empty(), lease.ram_limit)},
           {"parent", or_null(party.nested, std::string(party.parent.view()))}};
 }
 

@@ -61,6 +61,9 @@ std::string claim_text(const PoolView& view, const Party& party) {
   return on.empty() ? text : text + " (GPU " + on + ")";
 }
 
+// What holds it to its memory.
+std::string limit_text(const LeaseView& lease) { return lease.ram_limit.empty() ? "" : ", " + lease.ram_limit; }
+
 const Party& party_of(const PoolView& view, const LeaseView& lease) {
   return view.snapshot.parties[static_cast<size_t>(lease.party)];
 }
@@ -131,7 +134,7 @@ std::string full_table(const PoolView& view, const std::vector<Row>& rows) {
                               : lease->position > 0 ? "waits, " + std::to_string(lease->position)
                                                     : "stopped";
     table.add({std::string(depth * 2, ' ') + std::string(party.id.view()), state, times.since, times.left, lease->user,
-               std::to_string(lease->info.pid), claim_text(view, party),
+               std::to_string(lease->info.pid), claim_text(view, party) + limit_text(*lease),
                lease->info.label.empty() ? "-" : shortened(lease->info.label, 24), shortened(lease->info.command, 40),
                lease->reason.empty() ? inside_of(party) : lease->reason});
   }
@@ -151,7 +154,8 @@ std::string brief_table(const PoolView& view, const std::vector<Row>& rows, size
                                                     : "stopped";
     const std::string& what = lease->info.label.empty() ? lease->info.command : lease->info.label;
     table.add({std::string(depth * 2, ' ') + std::string(party.id.view().substr(0, length)), state, times.since,
-               times.left, lease->user, claim_text(view, party), shortened(what, 32), lease->reason});
+               times.left, lease->user, claim_text(view, party) + limit_text(*lease), shortened(what, 32),
+               lease->reason});
   }
   return table.text(width, brief_squeezes);
 }

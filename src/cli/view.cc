@@ -16,6 +16,7 @@
 #include "cli/hold_and_wait.h"
 #include "cli/notes.h"
 #include "cli/outlook.h"
+#include "cli/ram_guard.h"
 #include "cli/survivors.h"
 #include "cli/told.h"
 #include "engine/driver_admission.h"
@@ -401,6 +402,9 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
     const Told& of = told->at(party);
     LeaseView lease{i, of.info, of.uid, user_name(of.uid), lives[party], 0, "", eta_of(view.snapshot, plan, i)};
     name_keepers(pool, party, lease);
+    if (party.state == PartyState::held)
+      for (const Amount& a : view.snapshot.counters(party))
+        if (view.snapshot.resources[a.resource].name == "ram") lease.ram_limit = ram_limit_seen(of.info, a.amount);
     if (party.state == PartyState::waiting)
       lease.position = ++waiting[party.nested ? std::optional(party.parent_key()) : std::nullopt];
     view.leases.push_back(std::move(lease));

@@ -45,6 +45,7 @@ constexpr int ioprio_class_idle = 3 << 13;
 // changes nothing but `failed`.
 void become(const Command& command, const Signals& signals, char* const* argv, char* const* env, volatile int& failed) {
   for (const int life_fd : command.life_fds) ::fcntl(life_fd, F_SETFD, 0);
+  if (command.cgroup_fd >= 0) (void)!::write(command.cgroup_fd, "0", 1);
   if (signals.child_was_ignored()) {
     struct sigaction ignore {};
     ignore.sa_handler = SIG_IGN;

@@ -1,0 +1,107 @@
+#include "run/ram_scope.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string_view>
+#include <utility>
+
+#include "base/memory_cgroup.h"
+#include "base/small_file.h"
+#include "base/sys.h"
+#include "base/text.h"
+
+namespace berth {
+
+namespace {
+
+constexpr std::string_view prefix = "berth-";
+
+bool write_file(const std::string& path, const std::string& text) {
+  const OwnFd fd(retry_eintr([&] { return ::open(path.c_str(), O_WRONLY | O_CLOEXEC); }));
+  if (!fd.valid()) return false;
+  return retry_eintr([&] { return ::write(fd.get(), text.data(), text.size()); }) == static_cast<ssize_t>(text.size());
+}
+
+bool gives_memory(const std::string& group) {
+  for (const std::string& word : split(read_word(group + "/cgroup.subtree_control").value_or(""), ' '))
+    if (word == "memory") return true;
+  return false;
+}
+
+// Where a group can be made. In version 2 a group with processes in it gives its controllers to none below it (but
+// for the root), so ours is made beside our own.
+std::string parent_for(const MemoryCgroup& own) {
+  if (own.version == 1 || gives_memory(own.path)) return own.path;
+  if (own.path == own.mount) return "";
+  const std::string above = own.path.substr(0, own.path.rfind('/'));
+  return gives_memory(above) ? above : "";
+}
+
+// A group that somebody is in cannot be removed; one whose maker is gone is nobody's.
+void sweep(const std::string& parent) {
+  const auto names = list_names(parent);
+  for (const std::string& name : names ? *names : std::vector<std::string>{}) {
+    if (!name.starts_with(prefix)) continue;
+    const auto pid = parse_count(name.substr(prefix.size()));
+    if (pid && *pid != ::getpid() && ::kill(static_cast<pid_t>(*pid), 0) != 0 && errno == ESRCH)
+      ::rmdir((parent + "/" + name).c_str());
+  }
+}
+
+}  // namespace
+
+int64_t hard_limit_bytes(int64_t claimed_bytes) { return claimed_bytes + claimed_bytes / 16 + (int64_t{16} << 20U); }
+int64_t soft_limit_bytes(int64_t claimed_bytes) { return claimed_bytes + claimed_bytes / 32 + (int64_t{8} << 20U); }
+
+std::optional<RamScope> RamScope::make(const std::string& root, int64_t claimed_bytes) {
+  const auto own = own_memory_cgroup(root);
+  const std::string parent = own ? parent_for(*own) : "";
+  if (parent.empty()) return std::nullopt;
+  sweep(parent);
+  RamScope scope(parent + "/" + std::string(prefix) + std::to_string(::getpid()), own->version);
+  if (::mkdir(scope.path_.c_str(), 0755) != 0 && errno != EEXIST) {
+    scope.path_.clear();
+    return std::nullopt;
+  }
+  const std::string procs = scope.path_ + "/cgroup.procs";
+  scope.procs_.reset(retry_eintr([&] { return ::open(procs.c_str(), O_WRONLY | O_CLOEXEC); }));
+  if (!scope.procs_.valid() || !scope.limit(claimed_bytes)) return std::nullopt;
+  return scope;
+}
+
+// Swap is not memory that was claimed: a job is ended rather than the machine's disk kept busy with it.
+bool RamScope::limit(int64_t claimed_bytes) {
+  const std::string hard = std::to_string(hard_limit_bytes(claimed_bytes));
+  if (version_ == 1) {
+    if (!write_file(path_ + "/memory.limit_in_bytes", hard)) return false;
+    (void)write_file(path_ + "/memory.memsw.limit_in_bytes", hard);  // not there without swap accounting
+    return true;
+  }
+  if (!write_file(path_ + "/memory.max", hard)) return false;
+  (void)write_file(path_ + "/memory.high", std::to_string(soft_limit_bytes(claimed_bytes)));
+  (void)write_file(path_ + "/memory.swap.max", "0");
+  (void)write_file(path_ + "/memory.oom.group", "1");
+  return true;
+}
+
+RamScope::~RamScope() {
+  if (!path_.empty()) ::rmdir(path_.c_str());
+}
+
+std::optional<int64_t> RamScope::used_bytes() const {
+  const std::string stat = path_ + "/memory.stat";
+  const auto anonymous = value_in(stat, version_ == 1 ? "total_rss" : "anon");
+  if (!anonymous) return std::nullopt;
+  return *anonymous + value_in(stat, version_ == 1 ? "total_shmem" : "shmem").value_or(0);
+}
+
+bool RamScope::ran_out() const {
+  const std::string file = version_ == 1 ? "/memory.oom_control" : "/memory.events";
+  return value_in(path_ + file, "oom_kill").value_or(0) > 0;
+}
+
+}  // namespace berth

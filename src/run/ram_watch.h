@@ -1,0 +1,44 @@
+// RamWatch: what a command's tree has of the machine's memory while it runs, looked at once a second.
+//
+// Of a scope the kernel tells it exactly. Elsewhere the processes are summed up, which counts what a fork left
+// shared once for each; only where that sum is more than was claimed are the shares asked for, by a thread,
+// for that can take as long as a process sits in a driver.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "run/ram_scope.h"
+
+namespace berth {
+
+class RamWatch {
+ public:
+  // `scope`: null where there is none; must outlive us. `tree`: the processes meant. `on_overuse` is called when
+  // they are first seen to have more than was claimed, and again when that has grown by an eighth since.
+  RamWatch(int64_t claimed_bytes, const RamScope* scope, std::function<std::vector<pid_t>()> tree,
+           std::function<void(int64_t)> on_overuse);
+
+  [[nodiscard]] int64_t due_us() const { return next_us_; }
+  // Does what is due. Never blocks.
+  void act();
+
+ private:
+  [[nodiscard]] std::optional<int64_t> used_bytes();
+
+  int64_t claimed_bytes_;
+  const RamScope* scope_;
+  std::function<std::vector<pid_t>()> tree_;
+  std::function<void(int64_t)> on_overuse_;
+  std::shared_ptr<std::atomic<int64_t>> shares_;  // while a thread adds them up; -1 until it has
+  int64_t next_us_;
+  int64_t reported_bytes_ = 0;
+};
+
+}  // namespace berth
