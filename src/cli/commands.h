@@ -17,6 +17,8 @@ int set_command(const Words& words);
 int unset_command(const Words& words);
 int release_command(const Words& words);
 int resize_command(const Words& words);
+int reclaim_command(const Words& words);
+int busy_command(const Words& words);
 int history_command(const Words& words);
 int demo_command(const Words& words, const char* self_path);
 

@@ -49,11 +49,13 @@ constexpr OptionHelp run_wait_options[] = {
 
 constexpr OptionHelp run_hold_options[] = {
     {"--limit DUR, --grace DUR", "TERM after DUR, KILL after the grace (30s) more", "To CMD and all that it started."},
-    {"--until tree|command", "what ends the place: all that CMD started, or CMD",
-     "tree is the default: berth exits with CMD and says who stays, and the place stays taken until the last of them "
+    {"--until tree|command", "",
+     "What ends the place: all that CMD started, or CMD. tree is the default: berth exits with CMD and says who stays, "
+     "and the place stays taken until the last of them "
      "is gone."},
     {"--exec", "",
-     "Become CMD: no berth process stays. Not with --limit, --until command, --over-use term or --on-lost term."},
+     "Become CMD: no berth process stays. Not with --limit, --until command, --over-use term, --on-lost term or "
+     "--reclaimable."},
     {"--turn", "",
      "In place of a CLAIM for a command inside of a lease: all compute of that lease's cards, in turn. Without a CMD it "
      "serves turns to a process that stays. See INSIDE A LEASE."},
@@ -68,6 +70,22 @@ constexpr OptionHelp run_hold_options[] = {
      "Where its lease is removed from the pool behind its back (a wiped directory, an rm by root), berth enters it "
      "again if its place is free. If others have it by then: a word on stderr (the default), or the end of CMD and "
      "exit 76. berth release is no such loss."},
+    {"--reclaimable", "",
+     "It may be asked to give way to a job of higher priority that waits, where its going is what that one needs. How, "
+     "and what comes of it, the next ones say. A job that does not give way within the --grace is shown so, and keeps "
+     "its place. berth busy keeps it from being asked for a while."},
+    {"--on-reclaim CMD", "",
+     "Run by sh when it is asked: the job lets go of what it has, and runs on. Its place is given away once the driver "
+     "shows the GPU memory free; where there is none, once CMD has ended with 0. It is queued at its old place in "
+     "line, "
+     "but behind those it gave way to, and has its place back by itself."},
+    {"--on-return CMD", "", "Run by sh when it has its place back, or was let off after --on-reclaim."},
+    {"--reclaim-signal SIG", "",
+     "Without --on-reclaim, or after one that did not help: sent to the job's command. Unless it is said, TERM, to CMD "
+     "and all that it started. run exits 76 where CMD was ended by it."},
+    {"--preemptible", "",
+     "When the --grace is over it is ended for it, as by --limit: TERM, and KILL after the grace."},
+    {"--requeue", "", "Ended by it, CMD is queued again at its old place in line, and started anew."},
     {"--threads N", "", "Sets OMP_NUM_THREADS and the like for CMD; --cpu N implies it."},
     {"--nice N, --idle-io", "", "Politeness towards others."},
     {"--visible index|uuid", "",
@@ -90,6 +108,9 @@ constexpr OptionHelp hold_options[] = {
     {"--print WHAT", "id (default), index, uuid: of the GPUs; env: for eval",
      "env prints what a shell's eval takes; where there is no place it prints (exit N), so that eval fails as well, "
      "even if the hold is killed while it waits. Leave 2>&1 away there: eval would run the messages."},
+    {"--reclaimable, --on-reclaim CMD, --on-return CMD, --grace DUR", "may be asked to give way",
+     "As for run; but nothing is sent a signal or ended. Without --on-reclaim status shows that it is asked, and the "
+     "process that it is held for may release it."},
     {"--visible index|uuid", "", "As for run."},
     {"--cap env", "", "As for run."},
 };
@@ -161,7 +182,6 @@ constexpr VerbHelp table[] = {
      "SIZE: 8G, 512M, 8GB (= 8,000,000,000 bytes); bare: MiB. DUR: 90, 5m, 1h30m.\n"
      "Exit: CMD's own; 128+N by signal N; 2 wrong call; 3 can never be met; 4 no GPU\n"
      "read; 75 busy; 76 lost; 124 timed out; 125 berth could not; 126, 127 as sh.\n",
-     "berth run --cpu 1 -- xz -9 bigfile\n"
      "berth run --vram 8G --label chat --no-wait -- python serve.py\n"},
     {"hold", "the same place without a command, for as long as a process lives",
      "hold [CLAIM] [WAIT] --for PID [--ttl DUR] [--print WHAT]",
@@ -212,6 +232,25 @@ constexpr VerbHelp table[] = {
      resize_sections, "",
      "berth resize k7q2 --vram 6G\n"
      "berth resize k7q2 --cpu 2 --ram 4G\n"},
+    {"reclaim",
+     "ask a reclaimable lease to give way",
+     "reclaim ID",
+     "Asks a lease of one's own (root: anyone's) that is --reclaimable to give way, as\n"
+     "if somebody of higher priority waited. It then stands behind those who wait; if\n"
+     "nobody does, it has its place back at once. Does not wait for what comes of it.\n"
+     "Exit 1: no such lease, or not reclaimable; 77: not yours.\n",
+     {},
+     "",
+     "berth reclaim k7q2\n"},
+    {"busy",
+     "do not ask this lease to give way while a command runs",
+     "busy -- CMD [ARG...]",
+     "Inside a --reclaimable lease: runs CMD, and until it and what it started have\n"
+     "ended the lease is not asked to give way. What was begun before is not stopped.\n"
+     "Spans may overlap. Outside of a lease it just runs CMD. Exit: CMD's own.\n",
+     {},
+     "",
+     "berth busy -- curl -sf localhost:8080/generate -d @prompt.json\n"},
     {"adopt", "book what a running process uses already", "adopt PID [CLAIM]",
      "Books what an already running process of one's own uses, for as long as it\n"
      "lives. It never waits: what does not fit is shown as over-committed. Without a\n"

@@ -64,6 +64,7 @@ Json job_json(const Job& job, const std::string& user) {
           {"how", std::string(how_name(job.how))},
           {"status", or_null(job.status.has_value(), job.status.value_or(0))},
           {"signal", or_null(job.signal != 0, job.signal)},
+          {"reason", or_null(!job.reason.empty(), job.reason)},
           {"stays", job.stays}};
 }
 

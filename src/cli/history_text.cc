@@ -78,6 +78,7 @@ std::string end_text(const Job& job) {
     case How::process_ended: text = "process ended"; break;
     case How::ttl: text = "--ttl"; break;
     case How::told: text = "keeper ended"; break;
+    case How::reclaimed: text = job.reason.empty() ? "gave way" : job.reason; break;
     case How::unknown: text = "?"; break;
   }
   return job.stays ? text + ", left some running" : text;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/sys.h"
+#include "cli/giving_way_companion.h"
 #include "cli/lapse.h"
 #include "cli/lease_end.h"
 #include "cli/lost_lease.h"
@@ -29,6 +30,9 @@ How keep_until(Place& place, int pid_fd, Lapse& lapse) {
     losses.push_back(std::make_unique<LossCompanion>(place.pool(), *seat, /*ends_command=*/false));
     losses.back()->stands_for(::getpid());
   }
+  std::unique_ptr<GivingWayCompanion> giving;
+  if (place.may_yield())
+    giving = std::make_unique<GivingWayCompanion>(place, *place.seats().front(), hook_environment(place.environment()));
   for (;;) {
     std::vector<pollfd> fds{{pid_fd, POLLIN, 0}, {place.signals().fd(), POLLIN, 0}};
     for (const auto& seat : place.seats()) fds.push_back({seat->ledger.bell_fd(), POLLIN, 0});
@@ -36,6 +40,10 @@ How keep_until(Place& place, int pid_fd, Lapse& lapse) {
     for (const auto& loss : losses) {
       fds.push_back({loss->fd(), POLLIN, 0});
       if (loss->due_us() >= 0) due_us = due_us < 0 ? loss->due_us() : std::min(due_us, loss->due_us());
+    }
+    if (giving) {
+      fds.push_back({giving->fd(), POLLIN, 0});
+      if (giving->due_us() >= 0) due_us = due_us < 0 ? giving->due_us() : std::min(due_us, giving->due_us());
     }
     int left_ms = -1;
     if (due_us >= 0)
@@ -52,10 +60,11 @@ How keep_until(Place& place, int pid_fd, Lapse& lapse) {
       if (info.ssi_signo == SIGTERM) return How::told;
     // Two leases can make one place: who releases one of them gives back both.
     for (const auto& seat : place.seats()) {
-      seat->ledger.quiet_bell();
+      if (seat->engine.seated()) seat->ledger.quiet_bell();
       if (seat->ledger.told_to_leave() && !seat->ledger.entries_stand()) return How::released;
     }
     lapse.look();
+    if (giving) (void)giving->act();
     for (const auto& loss : losses) {
       (void)loss->act();
       if (loss->lost()) return How::lost;
@@ -79,6 +88,7 @@ How keep_until(Place& place, int pid_fd, Lapse& lapse) {
   ::close(ready_fd);
   const How how = keep_until(place, pid_fd, lapse);
   std::vector<Job> jobs = place.jobs();
+  for (const auto& seat : place.seats()) seat->engine.leave_line_if_away();
   place.release_all();
   record_end(std::move(jobs), {how});
   ::_exit(0);

@@ -28,9 +28,22 @@ void record_end(std::vector<Job> jobs, const LeaseEnd& end) {
     job.status = end.status;
     job.signal = end.signal;
     job.peak_bytes = end.peak_bytes;
+    job.reason = end.reason;
     job.stays = end.stays;
   }
   keep_history(jobs, fold_after(jobs));
+}
+
+void record_given_away(Place& place, Seat& seat, const std::string& reason) {
+  std::vector<Job> jobs = place.jobs();
+  std::erase_if(jobs, [&](const Job& job) { return job.id != seat.engine.record().id.view(); });
+  for (Job& job : jobs) {
+    job.how = How::reclaimed;
+    job.reason = reason;
+    job.ended_us = wall_us();
+    seat.since_us = job.ended_us;
+  }
+  keep_history(jobs, Fold::when_long);
 }
 
 void record_past(Place& place) {

@@ -18,12 +18,15 @@ struct LeaseEnd {
   std::optional<int> status = std::nullopt;  // what berth exits with
   int signal = 0;
   std::optional<int64_t> peak_bytes = std::nullopt;
-  bool stays = false;  // what the command left running keeps the place
+  std::string reason = {};  // of How::reclaimed
+  bool stays = false;       // what the command left running keeps the place
 };
 
 // Writes down `jobs`, which ended like that; one that somebody had released before keeps that. To be called
 // last of all, the place given back: it takes some tens of microseconds.
 void record_end(std::vector<Job> jobs, const LeaseEnd& end);
+// Writes down that this seat was given away; what comes after is another time that it was held.
+void record_given_away(Place& place, Seat& seat, const std::string& reason);
 // Writes down those that never got their place; see Place::past().
 void record_past(Place& place);
 

@@ -45,6 +45,7 @@ bool LossCompanion::act() {
   if (told) again_us_ = monotonic_us() + settle_us;
   if (told || again_us_ < 0 || monotonic_us() < again_us_) return false;
   again_us_ = -1;
+  if (!seat_.engine.seated()) return false;  // it gave way, and its place in line is looked after elsewhere
   seat_.ledger.quiet_bell();
   if (stands()) return false;
   if (seat_.ledger.told_to_leave()) {

@@ -24,7 +24,7 @@ struct Verb {
   int (*run)(const Words&);
 };
 
-constexpr std::array<Verb, 10> verbs{{{"run", run_command},
+constexpr std::array<Verb, 12> verbs{{{"run", run_command},
                                       {"hold", hold_command},
                                       {"adopt", adopt_command},
                                       {"doctor", doctor_command},
@@ -33,6 +33,8 @@ constexpr std::array<Verb, 10> verbs{{{"run", run_command},
                                       {"unset", unset_command},
                                       {"release", release_command},
                                       {"resize", resize_command},
+                                      {"reclaim", reclaim_command},
+                                      {"busy", busy_command},
                                       {"history", history_command}}};
 
 int unknown_verb(const std::string& word) {

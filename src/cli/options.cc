@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <functional>
+#include <utility>
 
 #include "base/text.h"
 #include "cli/policy_settings.h"
@@ -37,6 +39,12 @@ enum Option : int {
   opt_dry_run,
   opt_on_timeout,
   opt_on_lost,
+  opt_reclaimable,
+  opt_on_reclaim,
+  opt_on_return,
+  opt_reclaim_signal,
+  opt_preemptible,
+  opt_requeue,
   opt_over_use,
   opt_cap,
   opt_limit,
@@ -75,6 +83,12 @@ constexpr auto place_options = std::to_array<option>({
     {"on-timeout", required_argument, nullptr, opt_on_timeout},
     {"over-use", required_argument, nullptr, opt_over_use},
     {"on-lost", required_argument, nullptr, opt_on_lost},
+    {"reclaimable", no_argument, nullptr, opt_reclaimable},
+    {"on-reclaim", required_argument, nullptr, opt_on_reclaim},
+    {"on-return", required_argument, nullptr, opt_on_return},
+    {"reclaim-signal", required_argument, nullptr, opt_reclaim_signal},
+    {"preemptible", no_argument, nullptr, opt_preemptible},
+    {"requeue", no_argument, nullptr, opt_requeue},
     {"cap", required_argument, nullptr, opt_cap},
     {"limit", required_argument, nullptr, opt_limit},
     {"grace", required_argument, nullptr, opt_grace},
@@ -127,6 +141,10 @@ bool is_option_of(PlaceVerb verb, int code) {
     case opt_max_util:
     case opt_no_wait:
     case opt_timeout:
+    case opt_reclaimable:
+    case opt_on_reclaim:
+    case opt_on_return:
+    case opt_grace:
     case opt_priority: return verb != PlaceVerb::adopt;
     case opt_turn:
     case opt_dry_run:
@@ -135,7 +153,9 @@ bool is_option_of(PlaceVerb verb, int code) {
     case opt_on_lost:
     case opt_threads:
     case opt_limit:
-    case opt_grace:
+    case opt_reclaim_signal:
+    case opt_preemptible:
+    case opt_requeue:
     case opt_until:
     case opt_exec:
     case opt_nice:
@@ -185,6 +205,12 @@ class RunReader {
       case opt_grace: return duration("--grace", value, [&](int64_t ms) { o.grace_ms = ms; });
       case opt_nice: return nice(value);
       case opt_cap: return choice("--cap", value, "none", "env", o.cap_env);
+      case opt_reclaimable: o.reclaimable = true; return success();
+      case opt_on_reclaim: o.on_reclaim = value; return success();
+      case opt_on_return: o.on_return = value; return success();
+      case opt_reclaim_signal: return reclaim_signal(value);
+      case opt_preemptible: o.preemptible = true; return success();
+      case opt_requeue: o.requeue = true; return success();
       case opt_over_use: return choice("--over-use", value, "warn", "term", o.over_use_ends);
       case opt_on_lost: return choice("--on-lost", value, "warn", "term", o.loss_ends);
       case opt_on_timeout: return choice("--on-timeout", value, "fail", "run", o.run_after_timeout);
@@ -215,9 +241,18 @@ class RunReader {
     if (picky && gpu.count == 0) gpu.count = 1;  // who picks among GPUs wants one
     if (only_given_ && out_.only.empty()) return usage("--only names no device");
     if (out_.run_after_timeout && !out_.timeout_ms) return usage("--on-timeout run needs a --timeout");
-    if (out_.replace_self && (out_.limit_ms || out_.until_command || out_.over_use_ends || out_.loss_ends))
+    if (out_.replace_self &&
+        (out_.limit_ms || out_.until_command || out_.over_use_ends || out_.loss_ends || out_.reclaimable))
       return usage(
-          "--exec leaves nobody to do what --limit, --until command, --over-use term and --on-lost term ask for");
+          "--exec leaves nobody to do what --limit, --until command, --over-use term, --on-lost term and --reclaimable "
+          "ask for");
+    if (!out_.reclaimable)
+      for (const auto& [given, word] :
+           {std::pair(!out_.on_reclaim.empty(), "--on-reclaim"), std::pair(!out_.on_return.empty(), "--on-return"),
+            std::pair(out_.reclaim_signal_given, "--reclaim-signal"), std::pair(out_.preemptible, "--preemptible"),
+            std::pair(out_.requeue, "--requeue")})
+        if (given) return usage(std::string(word) + " says how to give way: it needs --reclaimable");
+    if (!out_.on_return.empty() && out_.on_reclaim.empty()) return usage("--on-return needs an --on-reclaim");
     return std::move(out_);
   }
 
@@ -300,6 +335,19 @@ class RunReader {
     if (text == "uuid") return out_.print = Print::uuid, success();
     if (text == "index") return out_.print = Print::index, success();
     return usage("--print " + printable(text) + " is none of id, env, uuid and index");
+  }
+  Result<> reclaim_signal(const std::string& text) {
+    out_.reclaim_signal_given = true;
+    const auto number = parse_count(text);
+    const std::string name = text.starts_with("SIG") ? text.substr(3) : text;
+    for (int signal = 1; signal < 32; ++signal) {
+      const char* known = ::sigabbrev_np(signal);
+      if ((number && *number == signal) || (known != nullptr && name == known)) {
+        out_.reclaim_signal = signal;
+        return success();
+      }
+    }
+    return usage("--reclaim-signal " + printable(text) + " is no signal like TERM or USR1");
   }
   Result<> priority(const std::string& text) {
     const auto value = parse_signed(text);

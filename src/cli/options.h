@@ -40,6 +40,13 @@ struct RunOptions {
   bool cap_env = false;        // --cap env
   bool over_use_ends = false;  // --over-use term
   bool loss_ends = false;      // --on-lost term
+  bool reclaimable = false;
+  std::string on_reclaim;  // "": no hook
+  std::string on_return;
+  int reclaim_signal = 15;  // SIGTERM
+  bool reclaim_signal_given = false;
+  bool preemptible = false;
+  bool requeue = false;
   std::optional<int> nice;
   bool idle_io = false;
   bool visible_by_uuid = false;

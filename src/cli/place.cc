@@ -244,6 +244,8 @@ Request Place::request_for(const ClaimPart& part, const PartyInfo& info) const {
     request.ttl_us = *options_.ttl_ms * 1000;
     if (request.expect_s == 0) request.expect_s = (*options_.ttl_ms + 999) / 1000;
   }
+  request.way.reclaimable = options_.reclaimable && parts().size() == 1;
+  request.way.preemptible = request.way.reclaimable && options_.preemptible;
   request.info = info;
   return request;
 }
@@ -293,30 +295,43 @@ std::unique_ptr<MachineMemory> Place::machine_for(const ClaimPart& part) {
   return std::make_unique<MachineMemory>(sysfs_root(), ram_bytes, [this] { return ram_leases(*pool_); });
 }
 
+// Waits in line as people expect it: with a word on stderr, and ended or stopped by signals.
+Result<Acquired> Place::wait_for(Seat& seat, int& ended_by, const std::function<Result<Acquired>()>& wait) {
+  WaitingTalk talk(*pool_, picture_, seat.engine);
+  WaitingManners manners(*signals_, seat.engine, talk);
+  seat.engine.on_cancel([&] { return manners(); });
+  if (seat.admission) seat.engine.heed(*seat.admission);
+  if (seat.machine) seat.engine.heed(*seat.machine);
+  // A turn is soon over, and the next one comes soon.
+  if (!options_.turn) seat.engine.on_waiting([&](const Waiting& waiting) { return talk(waiting); });
+  seat.ledger.on_slow_lock([&](const std::string& sentence) {
+    talk.clear();
+    say(sentence);
+  });
+  auto acquired = wait();
+  talk.clear();
+  ended_by = manners.ended_by();
+  // The handlers and the admission speak of things that end here.
+  seat.engine.heed_nobody();
+  seat.engine.on_cancel({});
+  seat.engine.on_waiting({});
+  seat.ledger.on_slow_lock(say);
+  return acquired;
+}
+
 std::optional<int> Place::take_part(const ClaimPart& part, const PartyInfo& info, bool& gave_up) {
   auto seat = std::make_unique<Seat>(*pool_, signals_->fd());
   WaitRule rule;
   rule.no_wait = options_.no_wait;
   rule.deadline_us = deadline_us_;
-  WaitingTalk talk(*pool_, picture_, seat->engine);
-  WaitingManners manners(*signals_, seat->engine, talk);
-  seat->engine.on_cancel([&] { return manners(); });
-  const auto admission = admission_for(part);
-  if (admission) seat->engine.heed(*admission);
-  const auto machine = machine_for(part);
-  if (machine) seat->engine.heed(*machine);
-  // A turn is soon over, and the next one comes soon.
-  if (!options_.turn) seat->engine.on_waiting([&](const Waiting& waiting) { return talk(waiting); });
-  seat->ledger.on_slow_lock([&](const std::string& sentence) {
-    talk.clear();
-    say(sentence);
-  });
+  seat->admission = admission_for(part);
+  seat->machine = machine_for(part);
   Request request = request_for(part, info);
   const int64_t came_us = wall_us();
   const std::string secret = new_secret();
   if (!secret.empty()) request.info.token_sha256 = sha256_hex(secret);
-  auto acquired = seat->engine.acquire(request, rule);
-  talk.clear();
+  int ended_by = SIGTERM;
+  auto acquired = wait_for(*seat, ended_by, [&] { return seat->engine.acquire(request, rule); });
   if (!acquired) {
     if (acquired.error().kind == ErrorKind::lost) note_past(*seat, came_us, How::lost, exit_status::lost);
     return fail(acquired.error());
@@ -330,19 +345,18 @@ std::optional<int> Place::take_part(const ClaimPart& part, const PartyInfo& info
       return refuse_busy(seat->engine.record(), acquired->refusal);
     case Ending::cancelled:
       release_all();
-      note_past(*seat, came_us, How::cancelled, 128 + manners.ended_by(), manners.ended_by());
+      note_past(*seat, came_us, How::cancelled, 128 + ended_by, ended_by);
       record_past(*this);
-      Signals::die_of(manners.ended_by());
+      Signals::die_of(ended_by);
     case Ending::timed_out:
       note_past(*seat, came_us, How::timed_out, exit_status::timed_out);
       gave_up = true;
       return exit_status::timed_out;
   }
-  // The handlers and the admission speak of things that end here.
-  seat->engine.heed_nobody();
-  seat->engine.on_cancel({});
-  seat->engine.on_waiting({});
-  seat->ledger.on_slow_lock(say);
+  if (!request.way.reclaimable) {
+    seat->admission.reset();
+    seat->machine.reset();
+  }
   seat->acquired = std::move(*acquired);
   if (!secret.empty()) seat->token = std::string(seat->engine.record().id.view()) + "." + secret;
   seat->life = high_copy(seat->ledger.life_fd());
@@ -353,6 +367,26 @@ std::optional<int> Place::take_part(const ClaimPart& part, const PartyInfo& info
   }
   seats_.push_back(std::move(seat));
   return std::nullopt;
+}
+
+std::optional<int> Place::take_again() {
+  Seat& seat = *seats_.front();
+  const auto gave = seat.engine.give_way(Engine::Return::anywhere);
+  if (!gave) return fail(gave.error());
+  if (*gave != GaveWay::gave) {
+    say("it cannot be queued again: leases inside of it still stand, or the pool's lock is not to be had");
+    return exit_status::lost;
+  }
+  int ended_by = SIGTERM;
+  auto acquired = wait_for(seat, ended_by, [&] { return seat.engine.come_back(WaitRule{}); });
+  if (!acquired) return fail(acquired.error());
+  if (acquired->ending == Ending::seated) {
+    seat.acquired = std::move(*acquired);
+    return std::nullopt;
+  }
+  note_past(seat, seat.since_us, How::cancelled, 128 + ended_by, ended_by);
+  record_past(*this);
+  Signals::die_of(ended_by);
 }
 
 std::optional<int> Place::take(const PartyInfo& info, bool& gave_up) {
@@ -400,7 +434,7 @@ Job Place::job_of(const Seat& seat) const {
   job.expect_s = record.expect_s;
   job.claim = record.claim;
   job.claim.eligible.clear();
-  job.arrival_us = record.arrival_us;
+  job.arrival_us = seat.since_us != 0 ? seat.since_us : record.arrival_us;
   return job;
 }
 

@@ -6,6 +6,7 @@
 
 #include <sys/resource.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,8 +33,11 @@ struct Seat {
   LocalLedger ledger;
   Engine engine;
   Acquired acquired;
-  std::string token;  // "ID.SECRET": who can say it is inside
-  OwnFd life;         // the copy that the command inherits, on a high number
+  std::string token;                           // "ID.SECRET": who can say it is inside
+  OwnFd life;                                  // the copy that the command inherits, on a high number
+  std::unique_ptr<DriverAdmission> admission;  // of one that may give way and come back; else null
+  std::unique_ptr<MachineMemory> machine;      // the same
+  int64_t since_us = 0;                        // 0, or when it gave way and began to wait again
 };
 
 class Place {
@@ -67,6 +71,10 @@ class Place {
   // What of each real GPU the command may use. Requires take().
   [[nodiscard]] std::vector<UsageLimit> usage_limits() const;
   void release_all();
+  // Whether the place may be asked to give way: it is one seat, whoever gave it.
+  [[nodiscard]] bool may_yield() const { return options_.reclaimable && seats_.size() == 1; }
+  // For a place that gave way, and whose command is to be started again: queues it and waits. As take().
+  [[nodiscard]] std::optional<int> take_again();
 
   // What the history is to know of the leases held now, nothing of a turn: that is a moment of the lease around it; how
   // they end is still open, but of those that somebody has released. Requires that none of them was given back yet.
@@ -83,6 +91,7 @@ class Place {
   std::unique_ptr<DriverAdmission> admission_for(const ClaimPart& part);
   // The machine's own word, likewise; null also where neither memory nor processors are claimed.
   std::unique_ptr<MachineMemory> machine_for(const ClaimPart& part);
+  Result<Acquired> wait_for(Seat& seat, int& ended_by, const std::function<Result<Acquired>()>& wait);
   std::optional<int> take_part(const ClaimPart& part, const PartyInfo& info, bool& gave_up);
   [[nodiscard]] Request request_for(const ClaimPart& part, const PartyInfo& info) const;
   [[nodiscard]] std::optional<PartyId> kept_while_waiting(const ClaimPart& part) const;

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
+#include "cli/giving_way_companion.h"
 #include "cli/lease_end.h"
 #include "cli/lost_lease.h"
 #include "cli/place.h"
@@ -123,6 +124,7 @@ bool give_back(Place& place) {
   for (auto& seat : place.seats()) seat->life.reset();
   for (auto& seat : place.seats()) {
     LocalLedger& ledger = seat->ledger;
+    seat->engine.leave_line_if_away();
     if (!left.empty()) ledger.note_processes(left);
     const auto stays = [&] {
       if (options.until_command || !ledger.entries_stand()) return false;  // or somebody has released it
@@ -138,7 +140,7 @@ bool give_back(Place& place) {
   return said;
 }
 
-// Keeps a bell quiet. Nothing that rings for a holder has a meaning yet.
+// Keeps a bell quiet, of a holder that nobody asks for anything.
 class BellCompanion : public Companion {
  public:
   explicit BellCompanion(LocalLedger& ledger) : ledger_(ledger) {}
@@ -190,7 +192,8 @@ void print_caps(const LeaseEnvironment& lease) {
   say(text.empty() ? "--cap env: there is nothing to cap; it goes with --vram or --compute" : "--cap env sets" + text);
 }
 
-int run_in_place(Place& place, RamGuard& ram) {
+// Nothing: the place was given away, and had again, for the command to be started anew (--requeue).
+std::optional<int> run_in_place(Place& place, RamGuard& ram) {
   const RunOptions& options = place.options();
   const LeaseEnvironment lease = place.environment();
   if (options.cap_env) print_caps(lease);
@@ -199,9 +202,16 @@ int run_in_place(Place& place, RamGuard& ram) {
   std::vector<std::unique_ptr<Companion>> companions;
   std::vector<Companion*> beside;
   std::vector<LossCompanion*> losses;
+  GivingWayCompanion* giving = nullptr;
   for (const auto& seat : place.seats()) {
     command.life_fds.push_back(seat->life.get());
-    companions.push_back(std::make_unique<BellCompanion>(seat->ledger));
+    if (place.may_yield()) {
+      auto companion = std::make_unique<GivingWayCompanion>(place, *seat, hook_environment(lease));
+      giving = companion.get();
+      companions.push_back(std::move(companion));
+    } else {
+      companions.push_back(std::make_unique<BellCompanion>(seat->ledger));
+    }
     if (options.replace_self) continue;
     auto loss = std::make_unique<LossCompanion>(place.pool(), *seat, options.loss_ends);
     losses.push_back(loss.get());
@@ -229,25 +239,37 @@ int run_in_place(Place& place, RamGuard& ram) {
     for (const auto& seat : place.seats()) seat->ledger.note_processes({pid});
     for (LossCompanion* loss : losses) loss->stands_for(pid);
     ram.started(pid);
+    if (giving != nullptr) giving->stands_for(pid);
   };
   const auto finished = supervise(command, place.signals(), beside, notices);
   ram.tell_end();
   LeaseEnd end;
   if (usage != nullptr) end.peak_bytes = usage->peak_bytes();
   const bool lost = std::any_of(losses.begin(), losses.end(), [](const LossCompanion* l) { return l->lost(); });
+  const bool reclaimed = giving != nullptr && finished.ok() && finished->exec_errno == 0 && giving->ended_command();
+  if (reclaimed) end.reason = giving->reason();
   companions.clear();  // none of them is to be taken for something that the command left running
+  if (reclaimed && options.requeue && !lost && what_stays().empty()) {
+    record_given_away(place, *place.seats().front(), end.reason);
+    if (const auto failed = place.take_again()) {
+      (void)give_back(place);
+      record_past(place);
+      return *failed;
+    }
+    return std::nullopt;
+  }
   std::vector<Job> jobs = place.jobs();
   end.stays = give_back(place);
   int status = report(finished, options.command.front());
-  if (lost && options.loss_ends) status = exit_status::lost;
+  if (reclaimed || (lost && options.loss_ends)) status = exit_status::lost;
   if (finished.ok()) {
-    end.how = lost ? How::lost : how_of(*finished);
+    end.how = lost ? How::lost : reclaimed ? How::reclaimed : how_of(*finished);
     end.signal = finished->signal;
   }
   end.status = status;
   record_end(std::move(jobs), end);
   // A shell ends its loop or script on Ctrl-C only if who it waits for died of it too.
-  if (finished.ok() && finished->by_terminal) Signals::die_of(finished->signal);
+  if (finished.ok() && finished->by_terminal && !reclaimed) Signals::die_of(finished->signal);
   return status;
 }
 
@@ -270,7 +292,10 @@ int run_command(const Words& words) {
   const auto failed = place.take(info, gave_up);
   if (gave_up && place.options().run_after_timeout) return run_unseated(place, ram);
   if (gave_up) say("gave up after " + show_duration(*place.options().timeout_ms / 1000) + " without a place");
-  if (!failed) return run_in_place(place, ram);
+  if (!failed && place.options().reclaimable && !place.may_yield())
+    say("--reclaimable: its place is of two leases, of which none can be given back alone; it is not asked");
+  while (!failed)
+    if (const auto status = run_in_place(place, ram)) return *status;
   record_past(place);
   return *failed;
 }

@@ -65,7 +65,7 @@ Json lease_json(const PoolView& view, const LeaseView& lease) {
           {"position", or_null(lease.position > 0, lease.position)},
           {"reason", or_null(!lease.reason.empty(), lease.reason)},
           {"reclaimable", party.way.reclaimable},
-          {"reclaim_requested", party.way.asked || party.way.yielding},
+          {"reclaim_requested", lease.asked_to_give_way},
           {"claim",
            {{"gpus", party.gpu.count},
             {"vram", or_null(party.gpu.count > 0 && !party.gpu.whole, party.gpu.vram_bytes)},

@@ -14,6 +14,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "cli/hold_and_wait.h"
+#include "cli/giving_way_text.h"
 #include "cli/notes.h"
 #include "cli/outlook.h"
 #include "cli/ram_guard.h"
@@ -412,6 +413,7 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
   for (LeaseView& lease : view.leases)
     if (view.snapshot.parties[static_cast<size_t>(lease.party)].state != PartyState::held)
       lease.reason = reason_for(view, plan, lease.party);
+  tell_who_gives_way(view);
   for (const std::string& user : users_who_hide(view)) {
     const auto told_already = [&](const std::string& note) { return note.starts_with(user + " has closed "); };
     if (std::none_of(view.notes.begin(), view.notes.end(), told_already))

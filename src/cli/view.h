@@ -29,6 +29,7 @@ struct LeaseView {
   std::string reason;            // waiting: why; held: who keeps it, where that is not who took it
   std::optional<int64_t> eta_s;  // waiting: until it should get its place; nothing: nobody knows
   std::string ram_limit = {};    // held: what holds it to the memory that it claimed; see ram_limit_seen()
+  bool asked_to_give_way = false;  // held
 };
 
 struct PoolView {

@@ -113,6 +113,7 @@ void Engine::begin(const Request& request) {
   record_ = Record{};
   asked_for_cycle_ = false;
   device_books_.clear();
+  elsewhere_ = 0;
   record_.id = ledger_.new_id();
   record_.priority = request.priority;
   priority_cap_ = request.priority_cap;

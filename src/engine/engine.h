@@ -83,6 +83,7 @@ struct Waiting {
 struct Asked {
   bool asked = false;              // though it may have said that it is busy, or not have heeded this before
   std::optional<PartyKey> waiter;  // for whom; none: by hand
+  std::vector<PartyKey> above;     // the living that wait with a higher priority than our own
   int64_t look_again_us = -1;      // before that nothing can be said of somebody who may not hear; -1: no need
   bool unsettled = false;          // the lock was not to be had: nothing is known, and nothing was changed
 };
@@ -137,8 +138,12 @@ class Engine {
   // Looks under the lock whether this seat is meant, and publishes what `decide` makes of it: `lost` where
   // somebody has removed our record. Who is rung and does not look under the lock may look too early.
   [[nodiscard]] Result<Asked> heed_requests(const std::function<Way(const Asked&)>& decide);
+  enum class Return {
+    to_the_same_devices,  // a command runs on that knows only these
+    anywhere,             // nothing runs any more; then it does not matter whether anybody asks
+  };
   // Gives the place away and stands in line again, by its old arrival, but behind those for whom it gives way.
-  [[nodiscard]] Result<GaveWay> give_way();
+  [[nodiscard]] Result<GaveWay> give_way(Return how);
   // Waits for a place again that was given away; as acquire().
   [[nodiscard]] Result<Acquired> come_back(const WaitRule& rule) { return wait_for_seat(rule); }
   // The same beside other work: one look. nullopt: not yet; then sleep until one of the ledger's or the
@@ -146,8 +151,10 @@ class Engine {
   [[nodiscard]] Result<std::optional<Acquired>> look_for_seat();
   [[nodiscard]] int64_t wake_due_us() const;
   [[nodiscard]] bool woken();
-  // Leaves the line.
-  void leave_line() { leave_in_time(); }
+  // Leaves the line, if it gave way and does not have its place again.
+  void leave_line_if_away() {
+    if (!seated_) leave_in_time();
+  }
 
   // For a waiter that is about to be stopped, called from a cancelled wait's handler: steps aside so
   // that those behind do not have to find out, and back. See on_cancel().
@@ -319,6 +326,7 @@ class Engine {
   int64_t ask_pace_us_ = 0;
   bool come_back_ = false;       // stepped aside, and to stand in line again at the next look
   bool deep_ = false;            // the next look asks the kernel about everybody that stands in the way
+  OrdinalMask elsewhere_ = 0;    // devices of the claim that are of no use, see Return; vetoed while we wait
   int64_t sleep_until_us_ = -1;  // of a seat that is waited for beside other work
   std::map<PartyKey, Patience> patience_;
   std::map<PartyKey, Patience> ears_;       // the same of holders that are asked to give way

@@ -74,8 +74,8 @@ void Engine::heed_driver(Look& look, const std::function<void(Look&)>& replan) {
     count_refused_ahead(look);
     return;
   }
-  look.veto = 0;
-  look.snapshot.set_veto(self, 0);
+  look.veto = elsewhere_;
+  look.snapshot.set_veto(self, elsewhere_);
   const std::vector<Eligible> all(look.snapshot.eligible(look.snapshot.parties[self]).begin(),
                                   look.snapshot.eligible(look.snapshot.parties[self]).end());
   replan(look);
@@ -165,7 +165,7 @@ Wake Engine::sleep(const Look& look, int64_t next_us) {
 
 void Engine::before_sleep(const Look& look) {
   if (look.asks_driver) admission_->ask();
-  if (look.veto == 0) {
+  if ((look.veto & ~elsewhere_) == 0) {
     ask_again_us_ = -1;
     ask_pace_us_ = first_pace_us;
   } else if (ask_again_us_ < 0) {

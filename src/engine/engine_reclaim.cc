@@ -28,8 +28,9 @@ constexpr int64_t look_patience_us = 250'000;  // for the lock, of one who has a
 constexpr int64_t lock_again_us = 500'000;
 constexpr int64_t hearing_us = 1'000'000;  // unread for so long, a ring was not heard
 constexpr int64_t stale_us = 5'000'000;    // what was seen longer ago proves nothing
-constexpr size_t most_lives = 1024;        // that one look asks for
-constexpr int most_rounds = 16;            // each takes one out that is dead or deaf
+constexpr size_t most_above = 64;
+constexpr size_t most_lives = 1024;  // that one look asks for
+constexpr int most_rounds = 16;      // each takes one out that is dead or deaf
 
 }  // namespace
 
@@ -119,6 +120,11 @@ Asked Engine::whether_asked(Look& look, std::vector<Reclaim>& asked) {
     if (!again) break;
   }
   own = said;
+  const auto& parties = look.snapshot.parties;
+  for (size_t i = 0; i < parties.size() && out.above.size() < most_above; ++i)
+    if (parties[i].state == PartyState::waiting && !look.dead[i] &&
+        parties[i].priority > parties[static_cast<size_t>(look.self)].priority)
+      out.above.push_back(parties[i].key());
   for (const Reclaim& r : asked) {
     if (r.holder != look.self) continue;
     out.asked = true;
@@ -155,7 +161,7 @@ Result<Asked> Engine::heed_requests(const std::function<Way(const Asked&)>& deci
   return out;
 }
 
-Result<GaveWay> Engine::give_way() {
+Result<GaveWay> Engine::give_way(Return how) {
   const auto locked = ledger_.lock(ledger_.now_monotonic_us() + look_patience_us, Heed::nothing);
   if (!locked) return locked.error();
   if (*locked != LockOutcome::locked) return GaveWay::not_yet;
@@ -171,13 +177,17 @@ Result<GaveWay> Engine::give_way() {
   if (!find_own_record(look, own_key())) return Error{ErrorKind::lost, 0, "our lease was removed from the pool"};
   recall_the_dead(look);
   std::vector<Reclaim> asked;
-  if (!whether_asked(look, asked).asked) return GaveWay::nobody_asks;
+  if (!whether_asked(look, asked).asked && how != Return::anywhere) return GaveWay::nobody_asks;
   if (inhabited) return GaveWay::not_yet;
+  elsewhere_ = 0;
+  for (size_t ordinal = 0; how == Return::to_the_same_devices && ordinal < record_.claim.eligible.size(); ++ordinal)
+    if (std::find(record_.grant.begin(), record_.grant.end(), ordinal) == record_.grant.end())
+      elsewhere_ |= OrdinalMask{1} << ordinal;
   record_.debt_us = std::min(max_amount, record_.debt_us + debt_behind(look.snapshot, look.self, asked));
   record_.state = PartyState::waiting;
   record_.seated_us = 0;
   record_.grant.clear();
-  record_.veto = 0;
+  record_.veto = look.veto = elsewhere_;
   record_.way.yielding = true;  // of a waiter: it gave way
   record_.way.asked = record_.way.busy = record_.way.unheeded = false;
   auto done = change_pool(look, PartyState::waiting, /*self_gone=*/false, [&] { return ledger_.change(record_); });

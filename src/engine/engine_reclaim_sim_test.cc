@@ -99,7 +99,7 @@ class Ground {
     ++server.hooks;
     if (server.first_asked_us < 0) server.first_asked_us = ledger.now_monotonic_us() - 1'000'000'000;
     ledger.pause(hook_us);
-    const auto gave = engine.give_way();
+    const auto gave = engine.give_way(Engine::Return::to_the_same_devices);
     if (!gave.ok()) return false;
     if (*gave != GaveWay::gave) {
       ++server.withdrawn;

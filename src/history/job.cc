@@ -11,9 +11,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::array<std::string_view, 14> names{"exited",        "signal", "not_started", "limit",  "over_use",
-                                                 "timed_out",     "busy",   "cancelled",   "lost",   "released",
-                                                 "process_ended", "ttl",    "terminated",  "unknown"};
+constexpr std::array<std::string_view, 15> names{"exited",        "signal", "not_started", "limit",     "over_use",
+                                                 "timed_out",     "busy",   "cancelled",   "lost",      "released",
+                                                 "process_ended", "ttl",    "terminated",  "reclaimed", "unknown"};
 
 // What a JSON object says, without an exception whatever it is.
 class Reader {
@@ -111,6 +111,7 @@ std::string encode_job(const Job& job) {
   if (job.peak_bytes) out["peak"] = *job.peak_bytes;
   if (job.status) out["status"] = *job.status;
   if (job.signal != 0) out["signal"] = job.signal;
+  if (!job.reason.empty()) out["reason"] = kept_text(job.reason);
   if (job.stays) out["stays"] = true;
   Json& claim = out["claim"] = Json::object();
   if (job.claim.gpu.count > 0) claim["gpus"] = job.claim.gpu.count;
@@ -146,6 +147,7 @@ std::optional<Job> decode_job(std::string_view line) {
   if (read.find("peak") != nullptr) job.peak_bytes = read.amount("peak");
   if (read.find("status") != nullptr) job.status = static_cast<int>(read.number("status", 0, 255, 0));
   job.signal = static_cast<int>(read.number("signal", 0, 127, 0));
+  job.reason = read.text("reason");
   job.stays = read.flag("stays");
   if (const Json* claim = read.find("claim"); claim != nullptr) job.claim = claim_of(*claim);
   job.devices = devices_of(read.find("devices"));

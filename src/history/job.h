@@ -29,6 +29,7 @@ enum class How : uint8_t {
   process_ended,  // hold, adopt: the process it stood for is gone
   ttl,            // hold: --ttl
   told,           // hold, adopt: its keeper was sent SIGTERM
+  reclaimed,      // gave way to another; see Job::reason
   unknown,        // berth itself could not tell
 };
 [[nodiscard]] std::string_view how_name(How how);
@@ -61,6 +62,7 @@ struct Job {
   How how = How::unknown;
   std::optional<int> status;  // what berth exited with; of hold and adopt nothing
   int signal = 0;             // that ended it; 0: none
+  std::string reason;         // why, where that is not plain from `how`
   bool stays = false;         // what it left running kept the place: nobody wrote down until when
   friend bool operator==(const Job&, const Job&) = default;
 };

@@ -124,6 +124,7 @@ void LocalLedger::unlock() {
   ::unlinkat(own_dir_.get(), fifo_name(id_, ".b").c_str(), 0);
   ::unlinkat(own_dir_.get(), fifo_name(id_, ".l").c_str(), 0);
   if (noted_) ::unlinkat(own_dir_.get(), fifo_name(id_, ".c").c_str(), 0);
+  if (may_yield_) remove_way_entries();
   abandon();
 }
 
@@ -258,6 +259,7 @@ Result<> LocalLedger::enter(Record& record) {
   id_ = record.id;
   name_ = name;
   leaving_ = false;
+  may_yield_ = record.way.reclaimable;
   return success();
 }
 
@@ -469,7 +471,7 @@ void LocalLedger::remove_reaped_fifos() {
   for (const PartyKey& who : reaped_) {
     const OwnFd fd = open_dir_of(who);
     if (!fd.valid()) continue;
-    ::unlinkat(fd.get(), fifo_name(who.id, ".c").c_str(), 0);
+    for (const char* suffix : {".c", ".s", ".a"}) ::unlinkat(fd.get(), fifo_name(who.id, suffix).c_str(), 0);
     ::unlinkat(fd.get(), fifo_name(who.id, ".b").c_str(), 0);
     ::unlinkat(fd.get(), fifo_name(who.id, ".l").c_str(), 0);
   }
@@ -510,11 +512,17 @@ bool LocalLedger::drain_bell() {
   for (int tries = 0; tries < 200; ++tries) {
     const ssize_t got = retry_eintr([&] { return ::read(bell_.get(), bytes.data(), bytes.size()); });
     if (got <= 0) break;
-    rung = true;
+    rung = rung_ = true;
     told_to_leave_ = told_to_leave_ || std::find(bytes.begin(), bytes.begin() + got, leave_ring) != bytes.begin() + got;
     if (got < static_cast<ssize_t>(bytes.size())) break;
   }
   return rung;
+}
+
+std::vector<pollfd> LocalLedger::waited_for() const {
+  std::vector<pollfd> fds{{bell_.get(), POLLIN, 0}};
+  for (const auto& [who, watched] : watched_) fds.push_back({watched.fd.get(), watched.events, 0});
+  return fds;
 }
 
 Wake LocalLedger::wait(int64_t deadline_us, int answer_fd) {

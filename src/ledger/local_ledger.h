@@ -10,9 +10,12 @@
 // FIFOs stay out of the pool's own directory so that a scan reads one entry a party and not three.
 #pragma once
 
+#include <poll.h>
+
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/own_fd.h"
@@ -57,6 +60,21 @@ class LocalLedger final : public Ledger {
   [[nodiscard]] bool entries_stand() override;
   // True once somebody has rung to say that he ends this lease; see evict().
   [[nodiscard]] bool told_to_leave() const { return told_to_leave_; }
+  // True if somebody has read the bell and nobody has asked about it since, and asking.
+  [[nodiscard]] bool was_rung() const { return rung_; }
+  bool forget_ring() { return std::exchange(rung_, false); }
+  // What wait() would sleep on.
+  [[nodiscard]] std::vector<pollfd> waited_for() const;
+
+  // ---- giving way (local_ledger_way.cc) ----
+  // Invalid, or the end of a FIFO that hangs up when no work is in flight inside of us any more.
+  [[nodiscard]] OwnFd open_span();
+  // Begins such a span inside of another party; it lasts for as long as anybody has the descriptor.
+  [[nodiscard]] Result<OwnFd> begin_span(const Party& party);
+  // Whether we were asked by hand since the last time; and asking another.
+  [[nodiscard]] bool take_request();
+  [[nodiscard]] Result<> request(const Party& party);
+
   // Requires the lock. Drops our own copy of the life and says whether anybody else still has one.
   [[nodiscard]] bool life_goes_on_without_us();
 
@@ -116,6 +134,7 @@ class LocalLedger final : public Ledger {
   Ring ring_with(const Party& party, char byte);
   bool drain_bell();
   void remove_reaped_fifos();
+  void remove_way_entries();
 
   LocalPool& pool_;
   PoolLock lock_;
@@ -129,6 +148,8 @@ class LocalLedger final : public Ledger {
   PartyId id_;
   bool leaving_ = false;
   bool told_to_leave_ = false;
+  bool rung_ = false;  // the bell was read
+  bool may_yield_ = false;
   bool noted_ = false;    // processes were written down
   bool scanned_ = false;  // under this very lock, by line_is_empty()
   bool rang_ = false;     // under this very lock

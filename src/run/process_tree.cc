@@ -35,4 +35,12 @@ std::vector<pid_t> left_running(const std::function<bool(pid_t)>& is_ours) {
   return out;
 }
 
+std::vector<pid_t> tree_of(pid_t root) {
+  std::vector<pid_t> out{root};
+  if (own_pid_namespace() != 0)
+    add_descendants(
+        root, [](pid_t) { return false; }, out);
+  return out;
+}
+
 }  // namespace berth

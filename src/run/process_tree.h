@@ -12,4 +12,7 @@ namespace berth {
 // where the kernel does not say (CONFIG_PROC_CHILDREN).
 [[nodiscard]] std::vector<pid_t> left_running(const std::function<bool(pid_t)>& is_ours);
 
+// A process and all below it, itself first: what came to others from there is not among them.
+[[nodiscard]] std::vector<pid_t> tree_of(pid_t root);
+
 }  // namespace berth

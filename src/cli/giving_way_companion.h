@@ -1,0 +1,78 @@
+// Gives way for one seat beside its command: listens, does what run/giving_way.h says, and tells the pool.
+#pragma once
+
+#include <poll.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/own_child.h"
+#include "base/own_fd.h"
+#include "cli/place.h"
+#include "engine/memory_proof.h"
+#include "run/giving_way.h"
+#include "run/hook.h"
+#include "run/supervisor.h"
+
+namespace berth {
+
+// What a hook finds in its environment: as the command, but for the life, which it does not get.
+[[nodiscard]] std::vector<std::string> hook_environment(LeaseEnvironment lease);
+
+class GivingWayCompanion : public Companion {
+ public:
+  // `environment`: what a hook finds. All must outlive it.
+  GivingWayCompanion(Place& place, Seat& seat, std::vector<std::string> environment);
+
+  // The process that gets --reclaim-signal.
+  void stands_for(pid_t pid) { command_ = OwnChild(pid); }
+  [[nodiscard]] int fd() const override { return events_.get(); }
+  [[nodiscard]] int64_t due_us() const override;
+  // True: the command is to be ended (--preemptible).
+  [[nodiscard]] bool act() override;
+  [[nodiscard]] bool owns(pid_t pid) const override;
+
+  // To be asked when the command has ended: whether that was because it was asked to give way.
+  [[nodiscard]] bool ended_command() const { return way_.would_end_by_it(); }
+  // Why, for the history.
+  [[nodiscard]] const std::string& reason() const { return reason_; }
+
+ private:
+  [[nodiscard]] Way published() const;
+  Way decide(const Asked& asked, bool anew, GivingWay::Deeds& deeds);
+  void look();
+  void perform(const GivingWay::Deeds& deeds);
+  void perform(GivingWay::Deed deed);
+  void send_signal();
+  void start_hook();
+  void hear_hooks();
+  void try_to_give();
+  void gave();
+  void look_for_seat();
+  void back(Acquired acquired);
+  void lose(const Error& error);
+  void listen();
+  [[nodiscard]] std::string asker() const;
+
+  Place& place_;
+  Seat& seat_;
+  std::vector<std::string> environment_;
+  GivingWay way_;
+  OwnChild command_;
+  OwnFd events_;  // an epoll of all that may have something to say
+  OwnFd span_;    // open while work is in flight
+  std::optional<HookRun> hook_;
+  std::optional<HookRun> return_hook_;
+  std::optional<MemoryProof> proof_;
+  std::optional<PartyKey> waiter_;  // for whom we were asked last
+  std::string reason_;
+  bool by_hand_ = false;
+  std::vector<PartyKey> unheeded_for_;
+  int64_t gave_in_vain_until_us_ = -1;
+  bool lost_ = false;
+  int64_t next_look_us_ = 0;
+  int64_t next_give_us_ = -1;
+};
+
+}  // namespace berth

@@ -1,0 +1,57 @@
+#include "cli/giving_way_text.h"
+
+#include <map>
+#include <set>
+
+#include "sched/reclaim.h"
+
+namespace berth {
+
+namespace {
+
+void add(std::string& reason, const std::string& more) { reason += (reason.empty() ? "" : "; ") + more; }
+
+// For whom each is asked, by index into the whole snapshot: at the top, and inside of each lease.
+std::map<int, int> asked_of_all(const Snapshot& all) {
+  std::map<int, int> out;
+  const auto merge = [&](const Snapshot& group) {
+    for (const Reclaim& r : reclaims(group)) {
+      const int holder = all.find(group.parties[static_cast<size_t>(r.holder)]);
+      out[holder] = r.waiter < 0 ? r.waiter : all.find(group.parties[static_cast<size_t>(r.waiter)]);
+    }
+  };
+  merge(top_level(all));
+  std::set<PartyKey> parents;
+  for (const Party& p : all.parties)
+    if (p.nested) parents.insert(p.parent_key());
+  for (const PartyKey& parent : parents)
+    if (const auto group = inside(all, parent)) merge(*group);
+  return out;
+}
+
+}  // namespace
+
+void tell_who_gives_way(PoolView& view) {
+  const std::map<int, int> asked = view.snapshot.any_reclaimable ? asked_of_all(view.snapshot) : std::map<int, int>{};
+  for (LeaseView& lease : view.leases) {
+    const Party& party = view.snapshot.parties[static_cast<size_t>(lease.party)];
+    const Way& way = party.way;
+    if (party.state != PartyState::held) {
+      if (way.yielding) add(lease.reason, "it gave way and comes back");
+      continue;
+    }
+    const auto found = asked.find(lease.party);
+    lease.asked_to_give_way = found != asked.end() || way.asked || way.yielding || way.unheeded;
+    std::string whom;
+    if (found != asked.end() && found->second >= 0)
+      for (const LeaseView& other : view.leases)
+        if (other.party == found->second) whom = " to " + lease_name(view, other);
+    if (way.unheeded)
+      add(lease.reason, "was asked to give way and did not");
+    else if (lease.asked_to_give_way)
+      add(lease.reason, "asked to give way" + whom);
+    if (way.busy) add(lease.reason, "busy, so it is not asked");
+  }
+}
+
+}  // namespace berth

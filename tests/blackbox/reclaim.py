@@ -1,0 +1,435 @@
+"""Giving way: who is asked and who is not, what the hook says and what the driver says, and whatever befalls either."""
+import json
+import os
+import signal
+import statistics
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from berthtest import (Pool, Witness, check, children, descendants, is_running, job_of, kill, main, wait_exit,  # noqa: E402
+                       wait_until)
+from gpukit import Card, machine, seated  # noqa: E402
+
+HIGH = ("-p", "5")
+
+
+def server(pool, *options, claim=("-r", "slot=1"), command=("sleep", "600"), label="server", **kw):
+    """A holder that may be asked, once it holds."""
+    process = pool.spawn("run", *claim, "-l", label, "--reclaimable", *options, "--", *command, **kw)
+    wait_until(lambda: (pool.lease_of(process) or {}).get("state") == "held", what=f"{label} to hold", pool=pool)
+    return process
+
+
+def high(pool, *command, claim=("-r", "slot=1"), priority="5", label="high"):
+    return pool.spawn("run", *claim, "-p", priority, "-l", label, "--", *(command or ("sleep", "600")))
+
+
+def holds(pool, process):
+    wait_until(lambda: (pool.lease_of(process) or {}).get("state") == "held", what=f"{process.pid} to hold", pool=pool)
+
+
+def lines(path):
+    try:
+        with open(path, encoding="utf-8") as f:
+            return f.read().split("\n")[:-1]
+    except FileNotFoundError:
+        return []
+
+
+def cmdline(pid):
+    """The words of a process, each ended by a NUL; empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            return f.read()
+    except OSError:
+        return b""
+
+
+def hook(pool, name, more="true"):
+    """A hook that leaves a line a run, and where it does."""
+    path = os.path.join(pool.tmp, name)
+    return f"echo run $(id -u) $BERTH_ID $BERTH_POOL >>{path}; {more}", path
+
+
+def whys(pool, process):
+    return (pool.lease_of(process) or {}).get("reason") or ""
+
+
+def history(pool, label):
+    done = pool.run("history", "--json", "--label", label)
+    return json.loads(done.stdout)["jobs"]
+
+
+def finish(process):
+    """Ends a job's command, as it might end by itself."""
+    kill(job_of(process), signal.SIGKILL)
+    return wait_exit(process)
+
+
+def test_a_server_gives_way_and_comes_back_by_itself():
+    with Pool(slot=1) as pool:
+        unload, unloaded = hook(pool, "unloaded")
+        load, loaded = hook(pool, "loaded")
+        one = server(pool, "--on-reclaim", unload, "--on-return", load)
+        command = job_of(one)
+        other = high(pool)
+        holds(pool, other)
+        check(len(lines(unloaded)) == 1 and not lines(loaded), (lines(unloaded), lines(loaded)))
+        lease = pool.lease_of(one)
+        check(lease["state"] == "waiting" and "gave way" in lease["reason"], lease)
+        check(lines(unloaded)[0] == f"run {os.getuid()} {lease['id']} {pool.path}", lines(unloaded))
+        finish(other)
+        holds(pool, one)
+        wait_until(lambda: lines(loaded), what="its return")
+        check(is_running(command), "it is the same command all the time")
+        check(len(lines(unloaded)) == 1 and len(lines(loaded)) == 1, "each hook ran once")
+        jobs = history(pool, "server")
+        check([j["how"] for j in jobs] == ["reclaimed"] and "gave way to high" in jobs[0]["reason"], jobs)
+        finish(one)
+        check([j["how"] for j in history(pool, "server")] == ["reclaimed", "signal"], history(pool, "server"))
+        check(not pool.leftovers(), pool.leftovers())
+
+
+def test_nobody_is_asked_by_equals_or_in_vain_or_one_too_many():
+    with Pool(slot=3) as pool:
+        told = [hook(pool, f"told{i}") for i in range(2)]
+        servers = [server(pool, "--on-reclaim", words, label=f"s{i}") for i, (words, _) in enumerate(told)]
+        firm = pool.spawn("run", "-r", "slot=1", "--", "sleep", "600")
+        holds(pool, firm)
+        equal = high(pool, priority="0", label="equal")
+        vain = high(pool, claim=("-r", "slot=3"), priority="9", label="vain")
+        pool.wait_for(waiting=2)
+        time.sleep(0.5)  # for what must not happen
+        check(not any(lines(path) for _, path in told), "asked for nothing")
+        kill(vain.pid, signal.SIGTERM)
+        wait_exit(vain)
+        one = high(pool)
+        holds(pool, one)
+        asked = [len(lines(path)) for _, path in told]
+        check(sorted(asked) == [0, 1], asked)
+        check(asked == [0, 1], "who sat down last has least to lose")
+        check(pool.lease_of(equal)["state"] == "waiting", "an equal was let in")
+        for process in (*servers, firm, equal, one):
+            kill(process.pid, signal.SIGTERM)
+
+
+def test_two_waiters_at_once_and_no_over_grant():
+    with Pool(slot=3) as pool:
+        witness = Witness(pool)
+        # The locks are a server's while it has its place: the hook makes it let go of them.
+        told = [hook(pool, f"told{i}") for i in range(3)]
+        servers = [server(pool, "--on-reclaim", words, label=f"s{i}") for i, (words, _) in enumerate(told)]
+        pair = [high(pool, *witness.job("slot:2", 1500, f"h{i}"), label=f"h{i}") for i in range(2)]
+        for process in pair:
+            holds(pool, process)
+        check(sum(len(lines(path)) for _, path in told) == 2, [lines(path) for _, path in told])
+        check(len(pool.leases("held")) == 3, pool.leases())
+        for process in pair:
+            check(wait_exit(process) == 0, "a job")
+        for process in servers:
+            holds(pool, process)
+        witness.check()
+
+
+def test_who_ignores_it_is_shown_and_keeps_its_place():
+    with Pool(slot=1) as pool:
+        one = server(pool, "--grace", "300ms", command=("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"))
+        other = high(pool)
+        wait_until(lambda: "did not" in whys(pool, one), what="it to be shown", pool=pool)
+        lease = pool.lease_of(one)
+        check(lease["state"] == "held" and lease["reclaimable"] and lease["reclaim_requested"], lease)
+        check("has not given way to high" in pool.err(one), pool.err(one))
+        check(pool.err(one).count("SIGTERM") == 1, pool.err(one))
+        time.sleep(0.8)  # it is not asked again
+        check(pool.err(one).count("SIGTERM") == 1, pool.err(one))
+        kill(other.pid, signal.SIGTERM)
+        wait_exit(other)
+        wait_until(lambda: not pool.lease_of(one)["reclaim_requested"], what="the request to be over", timeout=15,
+                   pool=pool)
+        kill(one.pid, signal.SIGKILL)
+
+
+def test_a_signal_ends_it_and_run_says_76():
+    with Pool(slot=1) as pool:
+        one = server(pool)
+        other = high(pool, "true")
+        check(wait_exit(one) == 76, pool.err(one))
+        check(wait_exit(other) == 0, "the job")
+        job = history(pool, "server")[-1]
+        check(job["how"] == "reclaimed" and job["status"] == 76 and "gave way to high" in job["reason"], job)
+        one = server(pool, "--reclaim-signal", "USR1", command=("sh", "-c", "trap 'echo saved; exit 0' USR1; "
+                                                                "while :; do sleep 0.05; done"))
+        other = high(pool, "true")
+        check(wait_exit(one) == 76 and pool.out(one) == "saved\n", pool.err(one))
+        check(wait_exit(other) == 0, "the job")
+
+
+def test_preemptible_is_ended_with_its_tree_after_the_grace():
+    with Pool(slot=1) as pool:
+        script = "trap '' TERM; (trap '' TERM; exec sleep 600) & while :; do sleep 0.1; done"
+        one = server(pool, "--grace", "300ms", "--preemptible", command=("sh", "-c", script))
+        begun = time.monotonic()
+        other = high(pool, "true")
+        check(wait_exit(one) == 76, pool.err(one))
+        check(time.monotonic() - begun > 0.55, "it did not have its two graces")
+        check(wait_exit(other) == 0, "the job")
+        check("so it is ended (--preemptible)" in pool.err(one) and "killed" in pool.err(one), pool.err(one))
+
+
+def test_requeue_starts_it_again_at_its_old_place():
+    with Pool(slot=1) as pool:
+        path = os.path.join(pool.tmp, "starts")
+        script = f"echo start >>{path}; if [ $(wc -l <{path}) = 1 ]; then sleep 600; else echo again; fi"
+        one = server(pool, "--requeue", command=("sh", "-c", script))
+        behind = pool.spawn("run", "-r", "slot=1", "-l", "behind", "--", "sh", "-c", f"echo behind >>{path}")
+        pool.wait_for(waiting=1)
+        other = high(pool, "sh", "-c", f"echo high >>{path}; sleep 0.5")
+        check(wait_exit(other) == 0 and wait_exit(one) == 0 and wait_exit(behind) == 0, pool.err(one))
+        check(lines(path) == ["start", "high", "start", "behind"], lines(path))
+        check(pool.out(one) == "again\n", pool.out(one))
+        check([j["how"] for j in history(pool, "server")] == ["reclaimed", "exited"], history(pool, "server"))
+
+
+def test_hooks_that_fail_hang_or_print_garbage():
+    with Pool(slot=1) as pool:
+        for words, said in (("exit 3", "--on-reclaim ended with 3"), ("sleep 601; true", "and is killed"),
+                            ("no-such-program-at-all", "ended with 127")):
+            one = server(pool, "--grace", "300ms", "--on-reclaim", words)
+            other = high(pool)
+            wait_until(lambda: "did not" in whys(pool, one), what=f"{words} to fail", pool=pool)
+            check(said in pool.err(one), pool.err(one))
+            check(pool.lease_of(one)["state"] == "held", "it lost its place")
+            check(not [p for p in descendants(one.pid) if b"601" in cmdline(p)], "a hook was left behind")
+            for process in (other, one):
+                kill(process.pid, signal.SIGTERM)
+                wait_exit(process)
+        noisy = "head -c 300000 /dev/urandom; i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done; printf '\\033[31m'"
+        one = server(pool, "--on-reclaim", noisy)
+        other = high(pool)
+        holds(pool, other)
+        check("\033" not in pool.err(one) and pool.err(one).count("\n") < 130, len(pool.err(one)))
+        check("it says more" in pool.err(one), pool.err(one)[-200:])
+
+
+def test_a_hook_has_nothing_that_keeps_the_place():
+    with Pool(slot=1) as pool:
+        path = os.path.join(pool.tmp, "fds")
+        one = server(pool, "--on-reclaim", f"ls -l /proc/self/fd >{path}; env | grep BERTH >>{path}")
+        other = high(pool)
+        holds(pool, other)
+        text = "\n".join(lines(path))
+        check(".l" not in text and "BERTH_LIFE_FD" not in text, text)
+        check("BERTH_LEASE=" in text and f"BERTH_POOL={pool.path}" in text, text)
+        kill(one.pid, signal.SIGTERM)
+
+
+def test_the_need_is_gone_before_the_hook_has_ended():
+    with Pool(slot=1) as pool:
+        go = os.path.join(pool.tmp, "go")
+        load, loaded = hook(pool, "loaded")
+        one = server(pool, "--on-reclaim", f"while [ ! -e {go} ]; do sleep 0.02; done", "--on-return", load)
+        for end in (signal.SIGTERM, signal.SIGKILL):
+            before = len(lines(loaded))
+            other = high(pool)
+            wait_until(lambda: pool.lease_of(one)["reclaim_requested"], what="the request", pool=pool)
+            kill(other.pid, end)
+            wait_exit(other)
+            with open(go, "w", encoding="ascii"):
+                pass
+            wait_until(lambda: len(lines(loaded)) == before + 1, what="its return", pool=pool)
+            check(pool.lease_of(one)["state"] == "held", pool.leases())
+            os.unlink(go)
+        check("gave way" not in pool.err(one), pool.err(one))
+
+
+def test_the_reclaimer_is_killed_after_the_place_was_given():
+    with Pool(slot=1) as pool:
+        one = server(pool, "--on-reclaim", "true")
+        other = high(pool)
+        holds(pool, other)
+        for pid in [other.pid, *descendants(other.pid)]:
+            kill(pid)
+        holds(pool, one)
+        check("has its place again" in pool.err(one), pool.err(one))
+
+
+def test_a_server_that_is_stopped_or_killed_is_passed_over():
+    with Pool(slot=2) as pool:
+        told, path = hook(pool, "told")
+        first = server(pool, "--on-reclaim", told, "-p", "1", label="first")
+        stopped = server(pool, "--on-reclaim", "true", label="stopped")
+        kill(stopped.pid, signal.SIGSTOP)
+        one = high(pool)
+        wait_until(lambda: (pool.lease_of(one) or {}).get("state") == "held", 20, "the other to be asked", pool)
+        check(len(lines(path)) == 1, lines(path))
+        kill(stopped.pid, signal.SIGCONT)
+        finish(one)
+        holds(pool, first)
+        # Its berth is killed, and its command keeps the place: nobody is there to ask.
+        kill(stopped.pid, signal.SIGKILL)
+        one = high(pool)
+        wait_until(lambda: (pool.lease_of(one) or {}).get("state") == "held", 20, "the other to be asked", pool)
+        check(len(lines(path)) == 2, lines(path))
+
+
+def test_the_command_dies_while_its_place_is_away():
+    with Pool(slot=1) as pool:
+        one = server(pool, "--on-reclaim", "true", command=("sh", "-c", "sleep 600; exit 5"))
+        other = high(pool)
+        holds(pool, other)
+        kill(children(job_of(one))[0])
+        check(wait_exit(one) in (5, 137), pool.err(one))
+        check(len(pool.leases()) == 1, pool.leases())
+
+
+def test_work_in_flight_is_not_asked():
+    with Pool(slot=1) as pool:
+        told, path = hook(pool, "told")
+        go = os.path.join(pool.tmp, "go")
+        berth = os.path.abspath(os.environ.get("BERTH") or "build/berth")
+        span = f"while [ ! -e {go}$1 ]; do sleep 0.02; done"
+        script = f"""{berth} busy -- sh -c '{span}' x 1 & {berth} busy -- sh -c '{span}' x 2 & wait; exec sleep 600"""
+        one = server(pool, "--on-reclaim", told, command=("sh", "-c", script))
+        wait_until(lambda: "busy" in whys(pool, one), what="the spans", pool=pool)
+        other = high(pool)
+        pool.wait_for(waiting=1)
+        for which in ("1", "2"):
+            time.sleep(0.3)
+            check(not lines(path), "asked while work was in flight")
+            if which == "1":
+                with open(go + which, "w", encoding="ascii"):
+                    pass
+        # The second span ends by a death.
+        spans = [p for p in descendants(one.pid) if cmdline(p).endswith(b"x\0002\0")]
+        check(len(spans) == 1, spans)
+        for pid in spans:
+            for below in descendants(pid):
+                kill(below)
+            kill(pid)
+        holds(pool, other)
+        check(len(lines(path)) == 1, lines(path))
+
+
+def test_busy_runs_its_command_anywhere():
+    with Pool(slot=1) as pool:
+        check(pool.run("busy", "--", "sh", "-c", "exit 7").returncode == 7, "outside of a lease")
+        check(pool.run("busy", "sh", "-c", "echo x").stdout == "x\n", "without --")
+        check(pool.run("busy", "--", "no-such-program").returncode == 127, "127")
+        check(pool.run("busy").returncode == 2 and pool.run("busy", "--what").returncode == 2, "usage")
+        check(pool.run("run", "-r", "slot=1", "--", os.environ.get("BERTH") or "build/berth", "busy", "--", "sh", "-c",
+                       "exit 6").returncode == 6, "in a lease that is not asked")
+
+
+def test_reclaim_by_hand():
+    with Pool(slot=1) as pool:
+        told, path = hook(pool, "told")
+        load, loaded = hook(pool, "loaded")
+        one = server(pool, "--on-reclaim", told, "--on-return", load)
+        ident = pool.lease_of(one)["id"]
+        done = pool.run("reclaim", ident[:6])
+        check(done.returncode == 0 and done.stdout == "" and done.stderr == "", done)
+        wait_until(lambda: lines(loaded), what="there and back again", pool=pool)
+        check(len(lines(path)) == 1 and pool.lease_of(one)["id"] == ident, pool.leases())
+        # An equal that waits has the place.
+        equal = pool.spawn("run", "-r", "slot=1", "--", "sleep", "600")
+        pool.wait_for(waiting=1)
+        check(pool.run("reclaim", ident).returncode == 0, "asked")
+        holds(pool, equal)
+        check(pool.run("reclaim", ident).returncode == 1, "it waits")
+        firm = pool.lease_of(equal)["id"]
+        done = pool.run("reclaim", firm)
+        check(done.returncode == 1 and "--reclaimable" in done.stderr, done)
+        check(pool.run("reclaim", "zzzz").returncode == 1 and pool.run("reclaim").returncode == 2, "no such lease")
+
+
+def test_words_that_are_wrong():
+    with Pool(slot=1) as pool:
+        for words, said in ((("--on-reclaim", "x"), "needs --reclaimable"), (("--requeue",), "needs --reclaimable"),
+                            (("--reclaimable", "--reclaim-signal", "FOO"), "no signal"),
+                            (("--reclaimable", "--exec"), "--exec leaves nobody"),
+                            (("--reclaimable", "--on-return", "x"), "needs an --on-reclaim")):
+            done = pool.run("run", "-r", "slot=1", *words, "--", "true")
+            check(done.returncode == 2 and said in done.stderr, done)
+
+
+def test_a_held_place_gives_way_and_comes_back():
+    with Pool(slot=1) as pool:
+        told, path = hook(pool, "told")
+        load, loaded = hook(pool, "loaded")
+        done = pool.run("hold", "--for", str(os.getpid()), "-r", "slot=1", "--reclaimable", "--on-reclaim", told,
+                        "--on-return", load)
+        check(done.returncode == 0, done)
+        other = high(pool)
+        holds(pool, other)
+        check(len(lines(path)) == 1, lines(path))
+        finish(other)
+        wait_until(lambda: lines(loaded), what="its return", pool=pool)
+        check(pool.leases()[0]["state"] == "held", pool.leases())
+        check(pool.run("release", pool.leases()[0]["id"]).returncode == 0, "released")
+        # Without a hook it is told, and shown.
+        done = pool.run("hold", "--for", str(os.getpid()), "-r", "slot=1", "--reclaimable", "--grace", "200ms")
+        other = high(pool)
+        wait_until(lambda: any("did not" in (l["reason"] or "") for l in pool.leases("held")), what="it", pool=pool)
+        check(pool.run("release", done.stdout.strip()).returncode == 0, "released")
+        holds(pool, other)
+
+
+def test_a_hook_that_lies_gives_nothing_before_the_driver_says_so():
+    with machine(Card("GPU-a", total="24G")) as (gpus, pool):
+        load, loaded = hook(pool, "loaded")
+        one = server(pool, "--on-reclaim", "echo unloaded, honestly", "--on-return", load, claim=("--vram", "16G"))
+        command = job_of(one)
+        gpus.hold(command, "GPU-a", "15G")
+        other = high(pool, claim=("--vram", "20G"))
+        wait_until(lambda: "unloaded, honestly" in pool.err(one), what="the hook's word", pool=pool)
+        time.sleep(1.0)
+        check(pool.lease_of(one)["state"] == "held", "the place was given for a word")
+        check(pool.lease_of(other)["state"] == "waiting", "two are on the card")
+        check("asked to give way to high" in whys(pool, one), whys(pool, one))
+        gpus.hold(command, "GPU-a", "400M")  # its context stays
+        seated(pool, other)
+        check(pool.lease_of(one)["state"] == "waiting", pool.leases())
+        finish(other)
+        holds(pool, one)
+        wait_until(lambda: lines(loaded), what="its return", pool=pool)
+        check(is_running(command), "the server")
+
+
+def test_a_hook_that_only_lies_is_found_out():
+    with machine(Card("GPU-a", total="24G")) as (gpus, pool):
+        one = server(pool, "--on-reclaim", "true", "--grace", "1s", claim=("--vram", "16G"))
+        gpus.hold(job_of(one), "GPU-a", "15G")
+        other = high(pool, claim=("--vram", "20G"))
+        wait_until(lambda: "did not" in whys(pool, one), what="it to be found out", pool=pool)
+        check(pool.lease_of(other)["state"] == "waiting" and pool.lease_of(one)["state"] == "held", pool.leases())
+
+
+def test_from_the_request_to_the_hook():
+    with Pool(slot=1) as pool:
+        stamp = os.path.join(pool.tmp, "stamp")
+        one = server(pool, "--on-reclaim", f"date +%s%N >>{stamp}")
+        took = []
+        for turn in range(15):
+            begun = time.time_ns()
+            other = high(pool, "true")
+            check(wait_exit(other) == 0, "the job")
+            holds(pool, one)
+            took.append((int(lines(stamp)[turn]) - begun) / 1e6)
+        kill(one.pid, signal.SIGTERM)
+        median = statistics.median(took)
+        # The job's own start and that of a shell and of date are in it.
+        check(median < 60, f"median {median:.1f} ms of {sorted(took)}")
+        return f"from the start of berth run to the hook's date: median {median:.1f} ms"
+
+
+main([test_a_server_gives_way_and_comes_back_by_itself, test_nobody_is_asked_by_equals_or_in_vain_or_one_too_many,
+      test_two_waiters_at_once_and_no_over_grant, test_who_ignores_it_is_shown_and_keeps_its_place,
+      test_a_signal_ends_it_and_run_says_76, test_preemptible_is_ended_with_its_tree_after_the_grace,
+      test_requeue_starts_it_again_at_its_old_place, test_hooks_that_fail_hang_or_print_garbage,
+      test_a_hook_has_nothing_that_keeps_the_place, test_the_need_is_gone_before_the_hook_has_ended,
+      test_the_reclaimer_is_killed_after_the_place_was_given, test_a_server_that_is_stopped_or_killed_is_passed_over,
+      test_the_command_dies_while_its_place_is_away, test_work_in_flight_is_not_asked, test_busy_runs_its_command_anywhere,
+      test_reclaim_by_hand, test_words_that_are_wrong, test_a_held_place_gives_way_and_comes_back,
+      test_a_hook_that_lies_gives_nothing_before_the_driver_says_so, test_a_hook_that_only_lies_is_found_out,
+      test_from_the_request_to_the_hook])
