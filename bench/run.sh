@@ -9,6 +9,7 @@ python3 bench/start.py
 python3 bench/waiters.py
 python3 bench/turns.py || [ $? = 77 ]  # 77: no C compiler
 python3 bench/replay.py
+python3 bench/reclaim.py
 python3 bench/gpus.py || [ $? = 77 ]  # 77: the stand-in driver is not built, make test builds it
 # Ten seeds each at three loads, some minutes. OPENB names openb_pod_list_default.csv, which is not ours to carry.
 build/berth-sim compare --share fair --max-debt 86400 lab agents sweep hog ${OPENB:+"$OPENB"}

@@ -117,6 +117,7 @@ Way GivingWayCompanion::decide(const Asked& asked, bool anew, GivingWay::Deeds& 
   const bool not_now = way_.stage() == Stage::settled && (span_.valid() || gave_in_vain_until_us_ >= 0);
   if (wanted && not_now) return published();
   if (wanted && way_.stage() == Stage::settled) waiter_ = asked.waiter;
+  for_whole_cards_ = asked.for_whole_cards;
   const Stage before = way_.stage();
   if (before != Stage::unheeded) deeds = way_.on(wanted ? GivingWay::Event::asked : GivingWay::Event::let_off, now_us);
   if (before != Stage::unheeded) unheeded_for_ = asked.above;
@@ -132,6 +133,14 @@ void GivingWayCompanion::look() {
     OwnFd span = seat_.ledger.open_span();
     changed = changed || span.valid() != span_.valid();
     span_ = std::move(span);
+  }
+  // Of its own accord it looks for what nobody rings for; where nobody waits there is none of that.
+  if (!changed && now_us >= next_look_us_ && published() == seat_.engine.record().way) {
+    const auto nobody = place_.pool().line_is_empty();
+    if (nobody.ok() && *nobody && way_.stage() == GivingWay::Stage::settled) {
+      next_look_us_ = now_us + look_us;
+      return;
+    }
   }
   const bool anew = seat_.ledger.take_request();
   by_hand_ = by_hand_ || anew;
@@ -158,7 +167,10 @@ void GivingWayCompanion::perform(GivingWay::Deed deed) {
       say("--on-reclaim has had " + show_duration((options.grace_ms + 999) / 1000) + " (--grace), and is killed");
       hook_.reset();
       break;
-    case Deed::prove: proof_.emplace(place_.usage_limits(), [this] { return lease_roots(place_.pool()); }); break;
+    case Deed::prove:
+      proof_.emplace(
+          place_.usage_limits(), [this] { return lease_roots(place_.pool()); }, for_whole_cards_);
+      break;
     case Deed::send_signal:
       send_signal();
       reason_ = "gave way" + asker();
@@ -273,7 +285,9 @@ void GivingWayCompanion::back(Acquired acquired) {
 }
 
 void GivingWayCompanion::lose(const Error& error) {
-  lost_ = true;
+  // A record that was removed behind our back may be entered again.
+  next_look_us_ = monotonic_us() + look_us;
+  lost_ = way_.stage() == GivingWay::Stage::away || seat_.ledger.told_to_leave();
   if (way_.stage() == GivingWay::Stage::away) say(error.message + "; it runs on without a place");
 }
 

@@ -66,6 +66,7 @@ class GivingWayCompanion : public Companion {
   std::optional<HookRun> return_hook_;
   std::optional<MemoryProof> proof_;
   std::optional<PartyKey> waiter_;  // for whom we were asked last
+  bool for_whole_cards_ = false;
   std::string reason_;
   bool by_hand_ = false;
   std::vector<PartyKey> unheeded_for_;

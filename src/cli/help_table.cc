@@ -108,7 +108,7 @@ constexpr OptionHelp hold_options[] = {
     {"--print WHAT", "id (default), index, uuid: of the GPUs; env: for eval",
      "env prints what a shell's eval takes; where there is no place it prints (exit N), so that eval fails as well, "
      "even if the hold is killed while it waits. Leave 2>&1 away there: eval would run the messages."},
-    {"--reclaimable, --on-reclaim CMD, --on-return CMD, --grace DUR", "may be asked to give way",
+    {"--reclaimable, --on-reclaim CMD, --on-return CMD, --grace DUR", "",
      "As for run; but nothing is sent a signal or ended. Without --on-reclaim status shows that it is asked, and the "
      "process that it is held for may release it."},
     {"--visible index|uuid", "", "As for run."},

@@ -58,13 +58,13 @@ How keep_until(Place& place, int pid_fd, Lapse& lapse) {
     signalfd_siginfo info{};
     while (place.signals().next(info))
       if (info.ssi_signo == SIGTERM) return How::told;
+    if (giving) (void)giving->act();
     // Two leases can make one place: who releases one of them gives back both.
     for (const auto& seat : place.seats()) {
       if (seat->engine.seated()) seat->ledger.quiet_bell();
       if (seat->ledger.told_to_leave() && !seat->ledger.entries_stand()) return How::released;
     }
     lapse.look();
-    if (giving) (void)giving->act();
     for (const auto& loss : losses) {
       (void)loss->act();
       if (loss->lost()) return How::lost;

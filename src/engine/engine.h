@@ -83,6 +83,7 @@ struct Waiting {
 struct Asked {
   bool asked = false;              // though it may have said that it is busy, or not have heeded this before
   std::optional<PartyKey> waiter;  // for whom; none: by hand
+  bool for_whole_cards = false;    // and it shares none of them
   std::vector<PartyKey> above;     // the living that wait with a higher priority than our own
   int64_t look_again_us = -1;      // before that nothing can be said of somebody who may not hear; -1: no need
   bool unsettled = false;          // the lock was not to be had: nothing is known, and nothing was changed

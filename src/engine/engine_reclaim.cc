@@ -128,7 +128,10 @@ Asked Engine::whether_asked(Look& look, std::vector<Reclaim>& asked) {
   for (const Reclaim& r : asked) {
     if (r.holder != look.self) continue;
     out.asked = true;
-    if (r.waiter >= 0) out.waiter = look.snapshot.parties[static_cast<size_t>(r.waiter)].key();
+    if (r.waiter < 0) continue;
+    const Party& waiter = look.snapshot.parties[static_cast<size_t>(r.waiter)];
+    out.waiter = waiter.key();
+    out.for_whole_cards = waiter.gpu.count > 0 && waiter.gpu.whole;
   }
   return out;
 }

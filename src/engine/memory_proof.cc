@@ -11,9 +11,13 @@ namespace {
 constexpr int64_t first_pace_us = 20'000;
 constexpr int64_t slowest_pace_us = 500'000;
 
-// What stays of a process that has unloaded its model: its CUDA context, half a gigabyte on today's cards.
+// What stays of a process that has unloaded its model: its CUDA context, half a gigabyte on today's cards. Who wants
+// the card alone is kept from it by that.
 constexpr int64_t most_rest_bytes = int64_t{1} << 30;
-int64_t rest_bytes(const UsageLimit& limit) { return std::min(most_rest_bytes, limit.claimed_bytes / 4); }
+constexpr int64_t onlooker_bytes = int64_t{32} << 20;
+int64_t rest_bytes(const UsageLimit& limit, bool for_whole_cards) {
+  return for_whole_cards ? onlooker_bytes : std::min(most_rest_bytes, limit.claimed_bytes / 4);
+}
 
 }  // namespace
 
@@ -29,8 +33,13 @@ bool has_let_go(const DeviceOccupancy& use, const PartyKey& lease, int64_t rest_
   return used <= rest_bytes;
 }
 
-MemoryProof::MemoryProof(std::vector<UsageLimit> limits, std::function<std::vector<LeaseRoot>()> leases)
-    : limits_(std::move(limits)), leases_(std::move(leases)), next_us_(monotonic_us()), pace_us_(first_pace_us) {}
+MemoryProof::MemoryProof(std::vector<UsageLimit> limits, std::function<std::vector<LeaseRoot>()> leases,
+                         bool for_whole_cards)
+    : limits_(std::move(limits)),
+      leases_(std::move(leases)),
+      next_us_(monotonic_us()),
+      pace_us_(first_pace_us),
+      for_whole_cards_(for_whole_cards) {}
 
 int64_t MemoryProof::due_us() const { return run_ ? run_->begun_us() + probe_limit_us() : next_us_; }
 
@@ -51,7 +60,7 @@ bool MemoryProof::act() {
       const std::vector<DeviceOccupancy> uses = occupancy(picture->devices, leases_(), processes);
       free = std::all_of(limits_.begin(), limits_.end(), [&](const UsageLimit& limit) {
         return std::any_of(uses.begin(), uses.end(), [&](const DeviceOccupancy& use) {
-          return use.device.uuid == limit.uuid && has_let_go(use, limit.lease, rest_bytes(limit));
+          return use.device.uuid == limit.uuid && has_let_go(use, limit.lease, rest_bytes(limit, for_whole_cards_));
         });
       });
     }

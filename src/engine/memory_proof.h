@@ -17,8 +17,8 @@ namespace berth {
 
 class MemoryProof {
  public:
-  // As UsageWatch.
-  MemoryProof(std::vector<UsageLimit> limits, std::function<std::vector<LeaseRoot>()> leases);
+  // As UsageWatch. `for_whole_cards`: whoever is to have them shares them with nobody, so nothing may be left there.
+  MemoryProof(std::vector<UsageLimit> limits, std::function<std::vector<LeaseRoot>()> leases, bool for_whole_cards);
 
   // Readable when act() has something to do; -1: nothing is under way.
   [[nodiscard]] int fd() const { return run_ ? run_->fd() : -1; }
@@ -34,6 +34,7 @@ class MemoryProof {
   std::optional<ProbeRun> run_;
   int64_t next_us_;
   int64_t pace_us_;
+  bool for_whole_cards_;
 };
 
 // Whether `lease` uses at most `rest` of the device; false where that cannot be told. Pure.

@@ -30,9 +30,18 @@ void reset_signals(const sigset_t& mask) {
 }
 
 // The life of the process in between.
-[[noreturn]] void stand_between(const Hook& hook, int output, int status) {
+[[noreturn]] void stand_between(const Hook& hook, pid_t parent, int output, int status) {
   ::setpgid(0, 0);
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // A supervisor that is killed takes the hook and all that it started with it.
+  struct sigaction end {};
+  end.sa_handler = [](int) { ::kill(0, SIGKILL); };
+  ::sigaction(SIGTERM, &end, nullptr);
+  sigset_t term;
+  sigemptyset(&term);
+  sigaddset(&term, SIGTERM);
+  ::sigprocmask(SIG_UNBLOCK, &term, nullptr);
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (::getppid() != parent) ::_exit(0);
   const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   ::dup2(nothing, STDIN_FILENO);
   ::dup2(output, STDOUT_FILENO);
@@ -42,7 +51,6 @@ void reset_signals(const sigset_t& mask) {
   ::syscall(SYS_close_range, kept + 1, ~0U, 0);
   const pid_t pid = ::fork();
   if (pid == 0) {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     reset_signals(hook.signal_mask);
     ::setrlimit(RLIMIT_NOFILE, &hook.descriptor_limit);
     std::vector<char*> environment;
@@ -76,8 +84,9 @@ Result<HookRun> HookRun::start(const Hook& hook) {
   // Only our ends: what the hook writes to must not fail for being full for a moment.
   ::fcntl(output_in.get(), F_SETFL, O_NONBLOCK);
   ::fcntl(status_in.get(), F_SETFL, O_NONBLOCK);
+  const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
-  if (pid == 0) stand_between(hook, output_out.get(), status_out.get());
+  if (pid == 0) stand_between(hook, parent, output_out.get(), status_out.get());
   if (pid < 0) return sys_error(errno, "cannot run " + hook.name);
   ::setpgid(pid, pid);  // whoever of us two is first
   return HookRun(hook.name, OwnChild(pid), std::move(output_in), std::move(status_in));

@@ -20,7 +20,7 @@ constexpr size_t most_exact = 12;    // candidates of which all small sets are t
 constexpr int most_together = 3;     // of them in one set
 constexpr size_t most_waiters = 16;  // for whom somebody is asked at one time
 constexpr int most_rounds = 3;
-constexpr size_t most_planned = 50'000;  // parties in all trial plans of the exact search together
+constexpr size_t most_planned = 20'000;  // parties in all trial plans of the exact search together
 
 class Search {
  public:

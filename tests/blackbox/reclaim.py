@@ -9,6 +9,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from berthtest import (Pool, Witness, check, children, descendants, is_running, job_of, kill, main, wait_exit,  # noqa: E402
                        wait_until)
+from faultkit import as_user, public_berth  # noqa: E402
 from gpukit import Card, machine, seated  # noqa: E402
 
 HIGH = ("-p", "5")
@@ -273,6 +274,41 @@ def test_a_server_that_is_stopped_or_killed_is_passed_over():
         check(len(lines(path)) == 2, lines(path))
 
 
+def test_its_berth_is_killed_while_the_hook_runs():
+    with Pool(slot=2) as pool:
+        told, path = hook(pool, "told")
+        server(pool, "--on-reclaim", told, "-p", "1", label="first")
+        killed = server(pool, "--on-reclaim", "sleep 602", label="killed")
+        command = job_of(killed)
+        one = high(pool)
+        wait_until(lambda: pool.lease_of(killed)["reclaim_requested"], what="the request", pool=pool)
+        kill(killed.pid)
+        wait_exit(killed)
+        wait_until(lambda: (pool.lease_of(one) or {}).get("state") == "held", 20, "the other to be asked", pool)
+        check(len(lines(path)) == 1, lines(path))
+        check(is_running(command) and len(pool.leases("held")) == 2, pool.leases())
+        wait_until(lambda: not [p for p in descendants() if b"602" in cmdline(p)], what="the hook to be gone")
+
+
+def test_a_hook_runs_as_the_holders_user():
+    if os.geteuid() != 0:
+        return "not root: skipped"
+    other = {"executable": public_berth(), **as_user(65534)}
+    with Pool(slot=2) as pool:
+        os.chmod(pool.tmp, 0o1777)
+        path = os.path.join(pool.tmp, "who")
+        one = server(pool, "--on-reclaim", f"id -u >{path}", **other)
+        check(pool.run("reclaim", pool.lease_of(one)["id"]).returncode == 0, "root may ask anyone")
+        wait_until(lambda: lines(path), what="the hook")
+        check(lines(path) == ["65534"], lines(path))
+        mine = server(pool, "--on-reclaim", "true", label="roots")
+        check(pool.run("reclaim", pool.lease_of(mine)["id"], **other).returncode == 77, "not theirs")
+        # A waiter of another user is heeded as well.
+        asker = high(pool, claim=("-r", "slot=2"))
+        holds(pool, asker)
+        check(len(lines(path)) == 1 and lines(path) == ["65534"], lines(path))
+
+
 def test_the_command_dies_while_its_place_is_away():
     with Pool(slot=1) as pool:
         one = server(pool, "--on-reclaim", "true", command=("sh", "-c", "sleep 600; exit 5"))
@@ -396,6 +432,37 @@ def test_a_hook_that_lies_gives_nothing_before_the_driver_says_so():
         check(is_running(command), "the server")
 
 
+def test_it_comes_back_to_the_card_that_its_command_knows():
+    with Pool(sim_gpus="2x24G") as pool:
+        one = server(pool, "--on-reclaim", "true", claim=("--gpus", "1"))
+        check([d["index"] for d in pool.lease_of(one)["granted"]["devices"]] == [0], pool.lease_of(one))
+        both = high(pool, claim=("--gpus", "2"))
+        holds(pool, both)
+        next_one = high(pool, claim=("--gpus", "1"), priority="3", label="next")
+        pool.wait_for(waiting=2)
+        finish(both)
+        holds(pool, next_one)
+        check([d["index"] for d in pool.lease_of(next_one)["granted"]["devices"]] == [0], pool.lease_of(next_one))
+        time.sleep(0.3)
+        check(pool.lease_of(one)["state"] == "waiting", "it sat down on a card that its command does not know")
+        finish(next_one)
+        holds(pool, one)
+        check([d["index"] for d in pool.lease_of(one)["granted"]["devices"]] == [0], pool.lease_of(one))
+
+
+def test_who_wants_a_whole_card_gets_an_empty_one():
+    with machine(Card("GPU-a", total="24G")) as (gpus, pool):
+        one = server(pool, "--on-reclaim", "true", claim=("--vram", "16G"))
+        command = job_of(one)
+        gpus.hold(command, "GPU-a", "400M")
+        other = high(pool, claim=("--gpus", "1"))
+        wait_until(lambda: pool.lease_of(one)["reclaim_requested"], what="the request", pool=pool)
+        time.sleep(0.5)
+        check(pool.lease_of(one)["state"] == "held", "its context is left on the card")
+        gpus.let_go(command)
+        seated(pool, other)
+
+
 def test_a_hook_that_only_lies_is_found_out():
     with machine(Card("GPU-a", total="24G")) as (gpus, pool):
         one = server(pool, "--on-reclaim", "true", "--grace", "1s", claim=("--vram", "16G"))
@@ -429,7 +496,9 @@ main([test_a_server_gives_way_and_comes_back_by_itself, test_nobody_is_asked_by_
       test_requeue_starts_it_again_at_its_old_place, test_hooks_that_fail_hang_or_print_garbage,
       test_a_hook_has_nothing_that_keeps_the_place, test_the_need_is_gone_before_the_hook_has_ended,
       test_the_reclaimer_is_killed_after_the_place_was_given, test_a_server_that_is_stopped_or_killed_is_passed_over,
+      test_its_berth_is_killed_while_the_hook_runs, test_a_hook_runs_as_the_holders_user,
       test_the_command_dies_while_its_place_is_away, test_work_in_flight_is_not_asked, test_busy_runs_its_command_anywhere,
       test_reclaim_by_hand, test_words_that_are_wrong, test_a_held_place_gives_way_and_comes_back,
-      test_a_hook_that_lies_gives_nothing_before_the_driver_says_so, test_a_hook_that_only_lies_is_found_out,
+      test_a_hook_that_lies_gives_nothing_before_the_driver_says_so, test_who_wants_a_whole_card_gets_an_empty_one,
+      test_it_comes_back_to_the_card_that_its_command_knows, test_a_hook_that_only_lies_is_found_out,
       test_from_the_request_to_the_hook])
