@@ -52,6 +52,12 @@ bool GivingWayCompanion::owns(pid_t pid) const {
   return (hook_ && hook_->owns(pid)) || (return_hook_ && return_hook_->owns(pid)) || (proof_ && proof_->owns(pid));
 }
 
+// Whom others ended, and what had its time, did not end for this, even if it was asked just then.
+bool GivingWayCompanion::ended_command(const Finished& finished) const {
+  if (way_.stage() == GivingWay::Stage::ending) return finished.by == Finished::By::companion;
+  return way_.would_end_by_it() && finished.by == Finished::By::itself && !finished.told_to_end;
+}
+
 int64_t GivingWayCompanion::due_us() const {
   if (lost_) return -1;
   if (seat_.ledger.was_rung()) return 0;  // somebody else read the bell

@@ -34,7 +34,7 @@ class GivingWayCompanion : public Companion {
   [[nodiscard]] bool owns(pid_t pid) const override;
 
   // To be asked when the command has ended: whether that was because it was asked to give way.
-  [[nodiscard]] bool ended_command() const { return way_.would_end_by_it(); }
+  [[nodiscard]] bool ended_command(const Finished& finished) const;
   // Why, for the history.
   [[nodiscard]] const std::string& reason() const { return reason_; }
 

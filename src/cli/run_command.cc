@@ -246,7 +246,8 @@ std::optional<int> run_in_place(Place& place, RamGuard& ram) {
   LeaseEnd end;
   if (usage != nullptr) end.peak_bytes = usage->peak_bytes();
   const bool lost = std::any_of(losses.begin(), losses.end(), [](const LossCompanion* l) { return l->lost(); });
-  const bool reclaimed = giving != nullptr && finished.ok() && finished->exec_errno == 0 && giving->ended_command();
+  const bool reclaimed =
+      giving != nullptr && finished.ok() && finished->exec_errno == 0 && giving->ended_command(*finished);
   if (reclaimed) end.reason = giving->reason();
   companions.clear();  // none of them is to be taken for something that the command left running
   if (reclaimed && options.requeue && !lost && what_stays().empty()) {

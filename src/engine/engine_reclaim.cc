@@ -202,12 +202,15 @@ Result<GaveWay> Engine::give_way(Return how) {
   ask_again_us_ = -1;
   ask_pace_us_ = first_pace_us;
   sleep_until_us_ = -1;
+  asked_for_cycle_ = true;  // it had its place: whoever waits for it by now found no cycle when he came
   return GaveWay::gave;
 }
 
 Result<std::optional<Acquired>> Engine::look_for_seat() {
   auto turned = turn(WaitRule{}, ledger_.now_monotonic_us() + look_patience_us);
   if (!turned) return turned.error();
+  if (turned->done && turned->done->ending != Ending::seated)
+    return Error{ErrorKind::lost, 0, "its place in line is gone"};
   if (turned->done) return std::move(turned->done);
   sleep_until_us_ = turned->again ? ledger_.now_monotonic_us() + lock_again_us : turned->next_us;
   if (!turned->again && admission_ != nullptr && record_.claim.gpu.count > 0) before_sleep(turned->last);

@@ -305,7 +305,9 @@ class Supervision {
       } else if (ended_) {
         end_.pass_on(static_cast<int>(info.ssi_signo));
       } else {
-        if (came_from_terminal(info)) terminal_signal_ = static_cast<int>(info.ssi_signo);
+        const int signal = static_cast<int>(info.ssi_signo);
+        if (came_from_terminal(info)) terminal_signal_ = signal;
+        finished_.told_to_end |= signal == SIGHUP || signal == SIGINT || signal == SIGQUIT || signal == SIGTERM;
         relay_.pass_on(info);
       }
     }

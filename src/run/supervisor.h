@@ -87,6 +87,7 @@ struct Finished {
   int exec_errno = 0;  // not 0: the command could not be started (status is 126 or 127)
   int signal = 0;      // that ended it; 0: it exited
   By by = By::itself;
+  bool told_to_end = false;  // somebody sent us HUP, INT, QUIT or TERM for it
   bool by_terminal = false;  // `signal` came from the terminal (Ctrl-C), to us as well
 };
 

@@ -1,13 +1,14 @@
 """Giving way: who is asked and who is not, what the hook says and what the driver says, and whatever befalls either."""
 import json
 import os
+import random
 import signal
 import statistics
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from berthtest import (Pool, Witness, check, children, descendants, is_running, job_of, kill, main, wait_exit,  # noqa: E402
+from berthtest import (Pool, Witness, check, children, descendants, is_running, job_of, kill, main, seed, wait_exit,  # noqa: E402
                        wait_until)
 from faultkit import as_user, public_berth  # noqa: E402
 from gpukit import Card, machine, seated  # noqa: E402
@@ -190,6 +191,18 @@ def test_requeue_starts_it_again_at_its_old_place():
         check(lines(path) == ["start", "high", "start", "behind"], lines(path))
         check(pool.out(one) == "again\n", pool.out(one))
         check([j["how"] for j in history(pool, "server")] == ["reclaimed", "exited"], history(pool, "server"))
+
+
+def test_who_is_told_to_end_is_not_started_again():
+    with Pool(slot=1) as pool:
+        one = server(pool, "--requeue", "--on-reclaim", "sleep 603")
+        other = high(pool)
+        wait_until(lambda: pool.lease_of(one)["reclaim_requested"], what="the request", pool=pool)
+        kill(one.pid, signal.SIGTERM)
+        check(wait_exit(one) == 128 + 15, pool.err(one))
+        holds(pool, other)
+        one = server(pool, "--requeue", "--limit", "1s", "--on-reclaim", "sleep 603", claim=("--cpu", "1"))
+        check(wait_exit(one) == 128 + 15, pool.err(one))
 
 
 def test_hooks_that_fail_hang_or_print_garbage():
@@ -472,6 +485,45 @@ def test_a_hook_that_only_lies_is_found_out():
         check(pool.lease_of(other)["state"] == "waiting" and pool.lease_of(one)["state"] == "held", pool.leases())
 
 
+def test_a_storm_over_grants_nothing():
+    """Servers that really hold something, as a lock that others would miss, while jobs come, are killed, and stop them."""
+    dice = random.Random(seed())
+    with Pool(slot=3) as pool:
+        witness = Witness(pool)
+        servers = []
+        for i in range(3):
+            base = os.path.join(pool.tmp, f"s{i}")
+            job = " ".join(witness.job("slot:3", -1, "-"))
+            script = (f"while :; do {job} & echo $! >{base}.pid.new; mv {base}.pid.new {base}.pid; wait $!; "
+                      f"while [ ! -e {base}.load ]; do sleep 0.005; done; rm {base}.load; done")
+            unload = (f"while [ ! -e {base}.pid ]; do sleep 0.005; done; pid=$(cat {base}.pid); rm {base}.pid; "
+                      f"kill -USR1 $pid; while kill -0 $pid 2>/dev/null; do sleep 0.002; done")
+            servers.append(server(pool, "--on-reclaim", unload, "--on-return", f"touch {base}.load",
+                                  command=("sh", "-c", script), label=f"s{i}"))
+        jobs = []
+        for _ in range(60):
+            jobs.append(high(pool, *witness.job("slot:3", dice.randrange(5, 80), "-"), label="job",
+                             priority=str(dice.randrange(1, 9))))
+            time.sleep(dice.random() * 0.05)
+            roll = dice.randrange(10)
+            if roll == 0:
+                for pid in [jobs[-1].pid, *descendants(jobs[-1].pid)]:
+                    kill(pid)
+            elif roll == 1:
+                one = dice.choice(servers)
+                kill(one.pid, signal.SIGSTOP)
+                time.sleep(0.15)
+                kill(one.pid, signal.SIGCONT)
+        for job in jobs:
+            wait_exit(job, 30)
+        for one in servers:
+            holds(pool, one)
+        witness.check()
+        gave = sum(pool.err(one).count(" gave way to ") for one in servers)
+        check(gave > 5, f"only {gave} gave way")
+        return f"{gave} times a place was given away"
+
+
 def test_from_the_request_to_the_hook():
     with Pool(slot=1) as pool:
         stamp = os.path.join(pool.tmp, "stamp")
@@ -493,7 +545,7 @@ def test_from_the_request_to_the_hook():
 main([test_a_server_gives_way_and_comes_back_by_itself, test_nobody_is_asked_by_equals_or_in_vain_or_one_too_many,
       test_two_waiters_at_once_and_no_over_grant, test_who_ignores_it_is_shown_and_keeps_its_place,
       test_a_signal_ends_it_and_run_says_76, test_preemptible_is_ended_with_its_tree_after_the_grace,
-      test_requeue_starts_it_again_at_its_old_place, test_hooks_that_fail_hang_or_print_garbage,
+      test_requeue_starts_it_again_at_its_old_place, test_who_is_told_to_end_is_not_started_again, test_hooks_that_fail_hang_or_print_garbage,
       test_a_hook_has_nothing_that_keeps_the_place, test_the_need_is_gone_before_the_hook_has_ended,
       test_the_reclaimer_is_killed_after_the_place_was_given, test_a_server_that_is_stopped_or_killed_is_passed_over,
       test_its_berth_is_killed_while_the_hook_runs, test_a_hook_runs_as_the_holders_user,
@@ -501,4 +553,4 @@ main([test_a_server_gives_way_and_comes_back_by_itself, test_nobody_is_asked_by_
       test_reclaim_by_hand, test_words_that_are_wrong, test_a_held_place_gives_way_and_comes_back,
       test_a_hook_that_lies_gives_nothing_before_the_driver_says_so, test_who_wants_a_whole_card_gets_an_empty_one,
       test_it_comes_back_to_the_card_that_its_command_knows, test_a_hook_that_only_lies_is_found_out,
-      test_from_the_request_to_the_hook])
+      test_a_storm_over_grants_nothing, test_from_the_request_to_the_hook])
