@@ -187,6 +187,7 @@ Result<GaveWay> Engine::give_way(Return how) {
     if (std::find(record_.grant.begin(), record_.grant.end(), ordinal) == record_.grant.end())
       elsewhere_ |= OrdinalMask{1} << ordinal;
   record_.debt_us = std::min(max_amount, record_.debt_us + debt_behind(look.snapshot, look.self, asked));
+  if (ledger_.config() != nullptr && ledger_.config()->policy.fair_share) charge_own_use();
   // The time that it is away does not count against its --ttl.
   if (record_.ends_us > 0) record_.ttl_us = std::max<int64_t>(1, record_.ends_us - ledger_.now_wall_us());
   record_.ends_us = 0;
