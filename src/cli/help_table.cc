@@ -57,14 +57,16 @@ constexpr OptionHelp run_hold_options[] = {
      "Become CMD: no berth process stays. Not with --limit, --until command, --over-use term, --on-lost term or "
      "--reclaimable."},
     {"--turn", "",
-     "In place of a CLAIM for a command inside of a lease: all compute of that lease's cards, in turn. Without a CMD it "
+     "In place of a CLAIM for a command inside of a lease: all compute of that lease's cards, in turn. Without a CMD "
+     "it "
      "serves turns to a process that stays. See INSIDE A LEASE."},
     {"--cap env", "",
      "Tells frameworks to keep to what was claimed, and prints what it sets: XLA_PYTHON_CLIENT_MEM_FRACTION, "
      "TF_FORCE_GPU_ALLOW_GROWTH, PYTORCH_CUDA_ALLOC_CONF; where MPS runs, its limits. Advice that the job's own "
      "libraries follow, not a fence; an old PyTorch refuses to start with it."},
     {"--over-use warn|term", "",
-     "What becomes of CMD when it uses more of a GPU's memory, or of RAM, than it claimed: a word on stderr (the default), or "
+     "What becomes of CMD when it uses more of a GPU's memory, or of RAM, than it claimed: a word on stderr (the "
+     "default), or "
      "its end besides, as by --limit."},
     {"--on-lost warn|term", "",
      "Where its lease is removed from the pool behind its back (a wiped directory, an rm by root), berth enters it "
@@ -170,7 +172,8 @@ constexpr HelpSection adopt_sections[] = {{"CLAIM", "none: what the driver says"
 constexpr OptionHelp resize_options[] = {
     {"-g, --gpus N", "N of what it has; fewer: the last ones go", ""},
     {"--vram SIZE, --compute PCT", "that much of each of its GPUs",
-     "Of a whole card, which is then shared with others. Not together with another --gpus."},
+     "Of a whole card, which is then shared with others: what is not named stays all of it. Not together with another "
+     "--gpus."},
     {"--cpu N, --ram SIZE, -r, --resource NAME=AMOUNT", "repeatable", ""},
     {"--ttl DUR", "from now on, for a hold that had one", ""},
 };

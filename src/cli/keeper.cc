@@ -62,6 +62,7 @@ How keep_until(Place& place, int pid_fd, Lapse& lapse) {
     // Two leases can make one place: who releases one of them gives back both.
     for (const auto& seat : place.seats()) {
       if (seat->engine.seated()) seat->ledger.quiet_bell();
+      (void)seat->engine.refresh();
       if (seat->ledger.told_to_leave() && !seat->ledger.entries_stand()) return How::released;
     }
     lapse.look();

@@ -31,11 +31,8 @@ Lapse::Lapse(Place& place) : place_(place) {
 
 void Lapse::look() {
   if (!place_.options().ttl_ms) return;
-  int64_t ends_us = 0;
-  for (const auto& seat : place_.seats()) {
-    const int64_t its_us = seat->engine.ends_us();
-    if (its_us > 0) ends_us = ends_us == 0 ? its_us : std::min(ends_us, its_us);
-  }
+  // A place can be of several leases; the one whose id was printed says when all of them end.
+  const int64_t ends_us = place_.seats().front()->engine.ends_us();
   if (ends_us == 0) return;  // it cannot be seen just now
   const int64_t left_us = std::max<int64_t>(0, ends_us - wall_us());
   const int64_t end_us = monotonic_us() + left_us;

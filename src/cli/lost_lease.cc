@@ -1,8 +1,6 @@
 #include "cli/lost_lease.h"
 
-#include <unistd.h>
-
-#include <array>
+#include <utility>
 
 #include "base/sys.h"
 #include "cli/say.h"
@@ -11,45 +9,40 @@ namespace berth {
 
 namespace {
 
-// The kernel takes ten milliseconds to take a watch down again, and short jobs are not to pay for that.
-constexpr int64_t begin_us = 1'000'000;
+// A look is three names in a directory. A watch of the kernel's (inotify) would tell at once, and there are 128 of
+// them for all that a user runs; taking one down takes ten milliseconds besides.
+constexpr int64_t first_look_us = 1'000'000;
+constexpr int64_t look_us = 5'000'000;
+// Who removes a directory removes one entry after the other, and is let finish.
 constexpr int64_t settle_us = 50'000;
-constexpr int64_t again_in_us = 1'000'000;  // where somebody sat on the lock
 
 }  // namespace
 
 LossCompanion::LossCompanion(LocalPool& pool, Seat& seat, bool ends_command)
-    : pool_(pool), seat_(seat), ends_command_(ends_command), again_us_(monotonic_us() + begin_us) {}
-
-// Looks after it has begun to listen, so that nothing is missed in between.
-bool LossCompanion::stands() {
-  watch_ = seat_.ledger.watch_own_entries();
-  return seat_.ledger.entries_stand();
-}
+    : pool_(pool), seat_(seat), ends_command_(ends_command), look_us_(monotonic_us() + first_look_us) {}
 
 bool LossCompanion::give_up(const std::string& why) {
   lost_ = true;
-  again_us_ = -1;
-  watch_.reset();
+  look_us_ = -1;
   say("its lease was removed from the pool, and " + why +
       (ends_command_ ? "; it is ended (--on-lost term)" : "; it runs on without a place"));
   return ends_command_;
 }
 
 bool LossCompanion::act() {
-  std::array<char, 4096> events{};
-  bool told = false;
-  while (watch_.valid() && retry_eintr([&] { return ::read(watch_.get(), events.data(), events.size()); }) > 0)
-    told = true;
-  // Who removes a directory removes one entry after the other, and is let finish.
-  if (told) again_us_ = monotonic_us() + settle_us;
-  if (told || again_us_ < 0 || monotonic_us() < again_us_) return false;
-  again_us_ = -1;
-  if (!seat_.engine.seated()) return false;  // it gave way, and its place in line is looked after elsewhere
+  if (look_us_ < 0 || monotonic_us() < look_us_) return false;
+  look_us_ = monotonic_us() + look_us;
+  const bool missed = std::exchange(missed_, false);
+  // Who gave way has its place in line looked after elsewhere.
+  if (!seat_.engine.seated() || seat_.ledger.entries_stand()) return false;
+  if (!missed) {
+    missed_ = true;
+    look_us_ = monotonic_us() + settle_us;
+    return false;
+  }
   seat_.ledger.quiet_bell();
-  if (stands()) return false;
   if (seat_.ledger.told_to_leave()) {
-    watch_.reset();
+    look_us_ = -1;
     return false;
   }
   (void)seat_.engine.still_ours();  // a look, for the next line
@@ -58,7 +51,7 @@ bool LossCompanion::act() {
   const auto standing = seat_.engine.stand_again();
   if (!standing.ok()) return give_up("it cannot be entered again: " + standing.error().message);
   switch (*standing) {
-    case Engine::Standing::locked: again_us_ = monotonic_us() + again_in_us; return false;
+    case Engine::Standing::locked: return false;
     case Engine::Standing::stands: break;
     case Engine::Standing::taken: return give_up("others have its place by now");
     case Engine::Standing::nowhere: return give_up("so was the one that it is inside of");
@@ -67,7 +60,6 @@ bool LossCompanion::act() {
       say("its lease was removed from the pool; it has been entered again");
       break;
   }
-  if (!stands()) again_us_ = monotonic_us() + settle_us;
   return false;
 }
 

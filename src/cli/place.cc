@@ -503,9 +503,11 @@ std::vector<UsageLimit> Place::usage_limits() const {
     if (record.parent || record.claim.gpu.count == 0 || picture_.devices.empty()) continue;
     if (picture_.devices.front().simulated) continue;
     if (record.with && uses_memory_of_lease(record.claim.gpu)) continue;
-    for (const DeviceRef& d : seat->acquired.devices)
+    for (const uint16_t ordinal : record.grant) {
+      const DeviceRef& d = record.claim.eligible.at(ordinal);
       out.push_back({PartyKey::of(record.id, record.dir), d.uuid,
                      record.claim.gpu.whole ? d.vram_bytes : record.claim.gpu.vram_bytes});
+    }
   }
   return out;
 }

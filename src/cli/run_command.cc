@@ -140,19 +140,20 @@ bool give_back(Place& place) {
   return said;
 }
 
-// Keeps a bell quiet, of a holder that nobody asks for anything.
+// Hears the bell of a holder: somebody may have given it another claim.
 class BellCompanion : public Companion {
  public:
-  explicit BellCompanion(LocalLedger& ledger) : ledger_(ledger) {}
-  [[nodiscard]] int fd() const override { return ledger_.bell_fd(); }
+  explicit BellCompanion(Seat& seat) : seat_(seat) {}
+  [[nodiscard]] int fd() const override { return seat_.ledger.bell_fd(); }
   [[nodiscard]] int64_t due_us() const override { return -1; }
   [[nodiscard]] bool act() override {
-    ledger_.quiet_bell();
+    seat_.ledger.quiet_bell();
+    (void)seat_.engine.refresh();
     return false;
   }
 
  private:
-  LocalLedger& ledger_;
+  Seat& seat_;
 };
 
 // Watches what the command uses of its GPUs.
@@ -210,7 +211,7 @@ std::optional<int> run_in_place(Place& place, RamGuard& ram) {
       giving = companion.get();
       companions.push_back(std::move(companion));
     } else {
-      companions.push_back(std::make_unique<BellCompanion>(seat->ledger));
+      companions.push_back(std::make_unique<BellCompanion>(*seat));
     }
     if (options.replace_self) continue;
     auto loss = std::make_unique<LossCompanion>(place.pool(), *seat, options.loss_ends);

@@ -105,6 +105,35 @@ Snapshot only(const Snapshot& all, Keep keep) {
   return out;
 }
 
+// A lease inside another has no more of a card than that one has by now, and none that it has no more: what it
+// says of cards is of when it came.
+void cut_to(const Party& around, Party& party, Snapshot& out) {
+  const auto granted = out.granted(around);
+  const auto present_bytes = [&](uint16_t device) -> int64_t {
+    if (std::find(granted.begin(), granted.end(), device) == granted.end()) return -1;
+    if (!around.gpu.whole) return around.gpu.vram_bytes;
+    for (const Eligible& e : out.eligible(around))
+      if (e.device == device) return e.vram_bytes;
+    return -1;
+  };
+  const auto kept = [&](std::span<const Eligible> before) {
+    std::vector<Eligible> after;
+    for (Eligible e : before) {
+      const int64_t bytes = present_bytes(e.device);
+      if (bytes < 0) continue;
+      e.vram_bytes = std::min(e.vram_bytes, bytes);
+      after.push_back(e);
+    }
+    return after;
+  };
+  const std::vector<Eligible> eligible = kept(out.eligible(party));
+  const std::vector<Eligible> vetoed = kept(out.vetoed(party));
+  party.eligible = {static_cast<uint32_t>(out.eligibles.size()), static_cast<uint32_t>(eligible.size())};
+  out.eligibles.insert(out.eligibles.end(), eligible.begin(), eligible.end());
+  party.vetoed = {static_cast<uint32_t>(out.eligibles.size()), static_cast<uint32_t>(vetoed.size())};
+  out.eligibles.insert(out.eligibles.end(), vetoed.begin(), vetoed.end());
+}
+
 }  // namespace
 
 Snapshot top_level(const Snapshot& all) {
@@ -127,8 +156,9 @@ std::optional<Snapshot> inside(const Snapshot& all, const PartyKey& parent) {
   if (index < 0 || all.parties[static_cast<size_t>(index)].state != PartyState::held) return std::nullopt;
   Snapshot out = only(all, [&](const Party& p) { return p.nested && p.parent_key() == parent; });
   for (Resource& r : out.resources) r.capacity = 0;
-  for (const Amount& a : all.counters(all.parties[static_cast<size_t>(index)]))
-    out.resources[a.resource].capacity = a.amount;
+  const Party& around = all.parties[static_cast<size_t>(index)];
+  for (const Amount& a : all.counters(around)) out.resources[a.resource].capacity = a.amount;
+  for (Party& p : out.parties) cut_to(around, p, out);
   return out;
 }
 

@@ -35,6 +35,13 @@ void change_share(const Claim& before, const std::vector<uint16_t>& granted, con
   GpuClaim& gpu = out.after.gpu;
   const GpuClaim had = before.gpu;
   gpu.whole = false;
+  if (had.whole) {
+    gpu.compute_pct = 100;
+    for (const uint16_t ordinal : granted) {
+      const int64_t bytes = before.eligible.at(ordinal).vram_bytes;
+      gpu.vram_bytes = gpu.vram_bytes == 0 ? bytes : std::min(gpu.vram_bytes, bytes);
+    }
+  }
   if (wish.vram_bytes > 0) gpu.vram_bytes = wish.vram_bytes;
   if (wish.compute_pct > 0) gpu.compute_pct = wish.compute_pct;
   // Of a whole card every share is less.

@@ -45,7 +45,8 @@ TEST(ClaimChange, AWholeCardMayBecomeAShare) {
   ASSERT_TRUE(change.ok());
   EXPECT_TRUE(change->shrinks);
   EXPECT_FALSE(change->grows());
-  EXPECT_EQ(change->after.gpu, (GpuClaim{2, false, 8 * gib, 0}));
+  EXPECT_EQ(change->after.gpu, (GpuClaim{2, false, 8 * gib, 100}));
+  EXPECT_EQ(change_claim(gang(), {2, 0}, {{}, 0, 0, 50})->after.gpu, (GpuClaim{2, false, 24 * gib, 50}));
   EXPECT_FALSE(change_claim(gang(), {2, 0}, {{}, 0, 25 * gib, 0}).ok()) << "more than the card has";
 }
 

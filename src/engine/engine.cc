@@ -97,7 +97,7 @@ void Engine::leave_the_line() {
     const bool there = find_own_record(look, own_key());
     const bool company = std::any_of(look.snapshot.parties.begin(), look.snapshot.parties.end(),
                                      [&](const Party& p) { return p.state == PartyState::waiting && p != own_key(); });
-    if (there && company) {
+    if (there && (company || look.snapshot.any_reclaimable)) {
       recall_the_dead(look);
       const PartyState state = look.snapshot.parties[static_cast<size_t>(look.self)].state;
       (void)change_pool(look, state, /*self_gone=*/true, [] { return success(); });
@@ -350,6 +350,11 @@ int64_t Engine::ends_us() {
   return index < 0 ? 0 : snapshot->parties[static_cast<size_t>(index)].ends_us;
 }
 
+bool Engine::refresh() {
+  const auto snapshot = ledger_.read();
+  return snapshot.ok() && take_over(*snapshot);
+}
+
 Result<bool> Engine::still_ours() {
   auto snapshot = ledger_.read();
   if (!snapshot) return snapshot.error();
@@ -423,6 +428,13 @@ Result<> Engine::evict(const PartyKey& who) {
   const Party party = look.snapshot.parties[static_cast<size_t>(look.self)];
   const bool entered = std::exchange(entered_, true);  // the party is in the pool, though it is not us
   auto done = change_pool(look, party.state, /*self_gone=*/true, [&] { return ledger_.evict(party); });
+  // Who was killed while he gave it another claim has left two records of it.
+  for (int twins = 0; done.ok() && twins < 4; ++twins) {
+    auto again = ledger_.read();
+    const int twin = again.ok() ? again->find(who) : -1;
+    if (twin < 0) break;
+    done = ledger_.evict(again->parties[static_cast<size_t>(twin)]);
+  }
   entered_ = entered;
   if (done.ok()) (void)ledger_.ring(party);
   return done;

@@ -184,6 +184,9 @@ class Engine {
 
   // When our place ends, by the wall clock; its owner may have moved that. 0: it does not, or it is gone.
   [[nodiscard]] int64_t ends_us();
+  // Reads our record again: its owner may have changed what it has (berth resize) and has rung. False where
+  // there is none. What acquire() gave in `devices` stays what it was.
+  bool refresh();
   // Whether our record still stands. False once somebody released it.
   [[nodiscard]] Result<bool> still_ours();
 
@@ -281,6 +284,7 @@ class Engine {
   Result<Resized> seat_growth(const Look& look, const Record& now, const ClaimChange& change,
                               std::vector<uint16_t>& more);
   void ring_for_change(Look& look, const Record& after, bool grows);
+  bool take_over(const Snapshot& all);
   static bool nobody_contends(const Look& look);
   Result<> sit_down(Look& look);
   Result<> stand_in_line(Look& look);

@@ -36,7 +36,20 @@ Result<Snapshot> Engine::read_config_first() {
   return ledger_.read();
 }
 
+// Of a lease that is held, its owner may have changed what it has since we wrote it.
+bool Engine::take_over(const Snapshot& all) {
+  const int index = seated_ ? all.find(own_key()) : -1;
+  if (index < 0) return false;
+  const Record there = record_of(all, static_cast<size_t>(index));
+  record_.claim = there.claim;
+  record_.grant = there.grant;
+  record_.ends_us = there.ends_us;
+  record_.expect_s = there.expect_s;
+  return true;
+}
+
 Result<Snapshot> Engine::rivals(Snapshot all) {
+  (void)take_over(all);
   const bool any_nested = std::any_of(all.parties.begin(), all.parties.end(), [](const Party& p) { return p.nested; });
   if (!record_.parent) return any_nested ? top_level(all) : std::move(all);
   // A nested lease stands in its parent's directory, and counts nowhere else.
@@ -52,14 +65,6 @@ Result<Snapshot> Engine::rivals(Snapshot all) {
 bool Engine::find_own_record(Look& look, const PartyKey& who) {
   look.self = look.snapshot.find(who);
   if (look.self < 0) return false;
-  // Of a lease that is held, its owner may have changed the claim since we wrote it.
-  if (seated_ && who == own_key()) {
-    const Record there = record_of(look.snapshot, static_cast<size_t>(look.self));
-    record_.claim = there.claim;
-    record_.grant = there.grant;
-    record_.ends_us = there.ends_us;
-    record_.expect_s = there.expect_s;
-  }
   look.veto_before = look.snapshot.veto(look.snapshot.parties[static_cast<size_t>(look.self)]);
   look.veto = look.veto_before;
   look.out_before = look.out = look.snapshot.parties[static_cast<size_t>(look.self)].out;

@@ -1,6 +1,7 @@
 // Another amount for a lease that is held. It shrinks at once, and those who fit by then are rung. It grows as a
 // newcomer would be seated with what it needs besides: behind everybody who waits for some of that.
 #include <algorithm>
+#include <map>
 
 #include "base/text.h"
 #include "engine/engine.h"
@@ -11,33 +12,42 @@ namespace berth {
 
 namespace {
 
-// What those inside of a lease hold of it may not be taken away below them.
-std::string held_inside(const Snapshot& all, const PartyKey& parent, const Claim& after,
-                        const std::vector<std::string>& devices) {
-  for (const NamedAmount& c : after.counters) {
-    int64_t held = 0;
-    for (const Party& p : all.parties) {
-      if (!p.nested || p.state != PartyState::held || p.parent_key() != parent) continue;
-      for (const Amount& a : all.counters(p))
-        if (all.resources[a.resource].name == c.name) held += a.amount;
-    }
-    if (held > c.amount) return "leases inside of it hold " + describe_amount(c.name, held) + " " + c.name;
-  }
-  for (const std::string& uuid : devices) {
-    const bool kept =
-        std::any_of(after.eligible.begin(), after.eligible.end(), [&](const DeviceRef& d) { return d.uuid == uuid; });
+// What those inside of a lease have of it, or wait for, may not be taken away below them; "" where it is not.
+std::string missed_inside(const Snapshot& all, const PartyKey& parent, const Claim& before, const Claim& after) {
+  struct Use {
     int64_t vram = 0;
-    bool used = false;
-    for (const Party& p : all.parties) {
-      if (!p.nested || p.state != PartyState::held || p.parent_key() != parent) continue;
-      for (const uint16_t device : all.granted(p)) {
-        if (all.devices[device] != uuid) continue;
-        used = true;
-        vram += p.gpu.vram_bytes;
-      }
+    int compute = 0;
+    bool whole = false;
+  };
+  std::map<std::string, int64_t> held;
+  std::map<std::string, Use> uses;
+  for (const Party& p : all.parties) {
+    if (!p.nested || p.parent_key() != parent) continue;
+    for (const Amount& a : all.counters(p)) {
+      int64_t& amount = held[all.resources[a.resource].name];
+      amount = p.state == PartyState::held ? amount + a.amount : std::max(amount, a.amount);
     }
-    if (used && (!kept || (!after.gpu.whole && vram > after.gpu.vram_bytes)))
-      return "leases inside of it use GPU " + uuid;
+    for (const uint16_t device : all.granted(p)) {
+      Use& use = uses[all.devices[device]];
+      use.vram += p.gpu.vram_bytes;
+      use.compute += p.gpu.compute_pct;
+      use.whole = use.whole || p.gpu.whole;
+    }
+    if (p.state != PartyState::held && p.gpu.count > after.gpu.count) return "a lease inside of it waits for more GPUs";
+    if (p.state != PartyState::held && !after.gpu.whole && p.gpu.count > 0 &&
+        (p.gpu.vram_bytes > after.gpu.vram_bytes || p.gpu.whole))
+      return "a lease inside of it waits for more of a GPU";
+  }
+  for (const NamedAmount& c : after.counters)
+    if (held[c.name] > c.amount)
+      return "leases inside of it have, or wait for, " + describe_amount(c.name, held[c.name]) + " " + c.name;
+  const bool share_shrinks = !after.gpu.whole && (before.gpu.whole || after.gpu.vram_bytes < before.gpu.vram_bytes);
+  for (const auto& [uuid, use] : uses) {
+    const bool kept = std::any_of(after.eligible.begin(), after.eligible.end(),
+                                  [&, &uuid = uuid](const DeviceRef& d) { return d.uuid == uuid; });
+    const bool too_much = !after.gpu.whole && (use.vram > after.gpu.vram_bytes ||
+                                               (before.gpu.whole && use.compute > after.gpu.compute_pct));
+    if (!kept || too_much || (use.whole && share_shrinks)) return "leases inside of it use GPU " + uuid;
   }
   return "";
 }
@@ -114,16 +124,19 @@ Result<Resized> Engine::resize(const PartyKey& who, const ClaimWish& wish) {
     after.ends_us = std::min(max_amount, ledger_.now_wall_us() + wish.ttl_us);
     after.expect_s = std::max<int64_t>(1, (after.ends_us - before.seated_us) / 1'000'000);
   }
-  std::vector<std::string> devices;
-  for (const uint16_t ordinal : before.grant) devices.push_back(before.claim.eligible[ordinal].uuid);
   Claim kept = after.claim;
   kept.eligible.clear();
   for (const uint16_t ordinal : after.grant) kept.eligible.push_back(after.claim.eligible[ordinal]);
-  if (const std::string inside = held_inside(*all, who, kept, devices); !inside.empty())
+  if (const std::string inside = missed_inside(*all, who, before.claim, kept); !inside.empty())
     return Error{ErrorKind::usage, 0, inside};
+  // Those inside compete for what it has: all of them look again.
+  std::vector<Party> inside_of_it;
+  for (const Party& p : all->parties)
+    if (p.nested && p.state == PartyState::waiting && p.parent_key() == who) inside_of_it.push_back(p);
   record_ = Record{};
   record_.parent = before.parent;
   record_.dir = before.dir;
+  record_.way = before.way;
   auto snapshot = rivals(std::move(*all));
   if (!snapshot) return snapshot.error();
   Look look;
@@ -146,6 +159,7 @@ Result<Resized> Engine::resize(const PartyKey& who, const ClaimWish& wish) {
   if (decode_record(record_name(after), record_target(after), written) != Decoded::ok)
     return Error{ErrorKind::usage, 0, "the claim is too large to be written down: end it and claim anew"};
   ring_for_change(look, after, change->grows() || wish.ttl_us > 0);
+  for (const Party& p : inside_of_it) (void)ledger_.ring(p);
   if (auto replaced = ledger_.replace(party, after); !replaced) return replaced.error();
   (void)ledger_.ring(party);
   return out;
@@ -166,6 +180,7 @@ void Engine::ring_for_change(Look& look, const Record& after, bool grows) {
     look.snapshot.parties.pop_back();
   }
   ring_for(look, std::move(rings), before, {look.self}, /*self_gone=*/false);
+  if (look.snapshot.any_reclaimable) ring_reclaims(look, PartyState::held, /*self_gone=*/false);
 }
 
 }  // namespace berth

@@ -513,7 +513,8 @@ bool LocalLedger::drain_bell() {
     const ssize_t got = retry_eintr([&] { return ::read(bell_.get(), bytes.data(), bytes.size()); });
     if (got <= 0) break;
     rung = rung_ = true;
-    told_to_leave_ = told_to_leave_ || std::find(bytes.begin(), bytes.begin() + got, leave_ring) != bytes.begin() + got;
+    if (std::find(bytes.begin(), bytes.begin() + got, leave_ring) != bytes.begin() + got)
+      told_to_leave_us_ = monotonic_us();
     if (got < static_cast<ssize_t>(bytes.size())) break;
   }
   return rung;

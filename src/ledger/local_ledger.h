@@ -53,13 +53,10 @@ class LocalLedger final : public Ledger {
   void note_processes(const std::vector<pid_t>& pids);
   // Those of a party that were written down and still run.
   [[nodiscard]] std::vector<pid_t> survivors(const PartyKey& who) { return find_survivors(who).pids; }
-  // Readable when our record, life or bell was removed or renamed, and for nothing else in the pool. Requires
-  // an entered record. Invalid where the kernel gives no watch (fs.inotify.max_user_instances).
-  [[nodiscard]] OwnFd watch_own_entries() const;
-  // Whether all three are where they were.
+  // Whether its record, life and bell are where they were.
   [[nodiscard]] bool entries_stand() override;
   // True once somebody has rung to say that he ends this lease; see evict().
-  [[nodiscard]] bool told_to_leave() const { return told_to_leave_; }
+  [[nodiscard]] bool told_to_leave() const { return told_to_leave_us_ >= 0; }
   // True if somebody has read the bell and nobody has asked about it since, and asking.
   [[nodiscard]] bool was_rung() const { return rung_; }
   bool forget_ring() { return std::exchange(rung_, false); }
@@ -147,7 +144,7 @@ class LocalLedger final : public Ledger {
   std::string name_;  // of the own record; empty before enter() and after leave()
   PartyId id_;
   bool leaving_ = false;
-  bool told_to_leave_ = false;
+  int64_t told_to_leave_us_ = -1;
   bool rung_ = false;  // the bell was read
   bool may_yield_ = false;
   bool noted_ = false;    // processes were written down

@@ -1,6 +1,5 @@
-// A record that somebody removed: to be told of it, and to publish it again.
+// A record that somebody removed: to notice it, and to publish it again.
 #include <fcntl.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +12,8 @@ namespace berth {
 
 namespace {
 
+constexpr int64_t meant_us = 100'000;
+
 // Whether `fd` is still what `path` names.
 bool is_named(const OwnFd& fd, int dir_fd, const std::string& path) {
   struct stat ours {};
@@ -23,21 +24,6 @@ bool is_named(const OwnFd& fd, int dir_fd, const std::string& path) {
 }
 
 }  // namespace
-
-OwnFd LocalLedger::watch_own_entries() const {
-  OwnFd watch(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-  if (!watch.valid() || name_.empty()) return {};
-  // Our three entries themselves and nothing else of the pool: nobody wakes for what others do. Of a FIFO
-  // that is open only the count of its links tells that its name went, and that is an attribute.
-  constexpr uint32_t events = IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_DONT_FOLLOW;
-  const auto add = [&](int dir_fd, const std::string& name) {
-    const std::string path = "/proc/self/fd/" + std::to_string(dir_fd) + "/" + name;
-    return ::inotify_add_watch(watch.get(), path.c_str(), events) >= 0;
-  };
-  const std::string id(id_.view());
-  if (!add(pool_.fd(), name_) || !add(own_dir_.get(), id + ".l") || !add(own_dir_.get(), id + ".b")) return {};
-  return watch;
-}
 
 // The owner of a record may have given it another name: another process of our own uid, or root.
 bool LocalLedger::find_own_name() {
@@ -53,7 +39,11 @@ bool LocalLedger::find_own_name() {
 
 bool LocalLedger::entries_stand() {
   const std::string dir = "u" + own_dir_name_ + "/" + std::string(id_.view());
-  return find_own_name() && is_named(life_, pool_.fd(), dir + ".l") && is_named(bell_, pool_.fd(), dir + ".b");
+  const bool stands =
+      find_own_name() && is_named(life_, pool_.fd(), dir + ".l") && is_named(bell_, pool_.fd(), dir + ".b");
+  // Between that ring and the end of the record there is no time at all: it was somebody's mischief, or he died.
+  if (stands && told_to_leave_us_ >= 0 && monotonic_us() - told_to_leave_us_ > meant_us) told_to_leave_us_ = -1;
+  return stands;
 }
 
 Result<> LocalLedger::restore(Record& record) {

@@ -30,7 +30,7 @@ def end(process, pool, text=None):
 def test_a_removed_record_is_entered_again_under_its_id():
     with Pool(slot=1) as pool:
         process, lease = running(pool)
-        for _ in range(5):
+        for _ in range(2):
             os.unlink(os.path.join(pool.path, record(pool)))
             pool.wait_for(held=1)
             check(pool.leases("held")[0]["id"] == lease, pool.leases())
@@ -93,15 +93,54 @@ def test_on_lost_term_ends_the_command():
         check("--on-lost term" in pool.err(process), pool.err(process))
 
 
+def looks(process):
+    """How often the supervisor has looked at its entries, told by how often it has slept."""
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as f:
+        return [int(line.split()[1]) for line in f if line.startswith("voluntary_ctxt_switches")][0]
+
+
 def test_what_release_ends_stays_ended():
-    with Pool(slot=1) as pool:
+    with Pool(slot=2) as pool:
+        jobs = []
         for options in (), ("--on-lost", "term"):
-            process, lease = running(pool, *options)
+            process = pool.spawn("run", "-r", "slot=1", *options, "--", "sleep", "600")
+            wait_until(lambda p=process: (pool.lease_of(p) or {}).get("state") == "held", what="held", pool=pool)
+            jobs.append((process, pool.lease_of(process)["id"]))
+        wait_until(lambda: all(looks(p) > 2 for p, _ in jobs), what="their first looks")
+        for _, lease in jobs:
             check(pool.run("release", lease).returncode == 0, "release")
-            check(not pool.leases(), "it came back")
-            check(pool.run("run", "-r", "slot=1", "--no-wait", "--", "true").returncode == 0, "the place is not free")
-            check(process.poll() is None and not pool.leases(), "it came back, or was ended")
+        before = [looks(p) for p, _ in jobs]
+        wait_until(lambda: all(looks(p) > b + 1 for (p, _), b in zip(jobs, before)), what="their looks after it")
+        check(not pool.leases(), "one came back")
+        for process, _ in jobs:
+            check(process.poll() is None, "it was ended")
             check("removed" not in end(process, pool), "it spoke of a loss")
+
+
+def test_a_resized_lease_is_missed_too_and_comes_back_as_it_was_last():
+    with Pool(slot=3) as pool:
+        process = pool.spawn("run", "-r", "slot=3", "--", "sleep", "600")
+        pool.wait_for(held=1)
+        lease = pool.leases("held")[0]["id"]
+        check(pool.run("resize", lease, "-r", "slot=1").returncode == 0, "resize")
+        os.unlink(os.path.join(pool.path, record(pool)))
+        pool.wait_for(held=1)
+        check(pool.leases("held")[0]["claim"]["resources"] == {"slot": 1}, pool.leases())
+        os.unlink(os.path.join(pool.path, record(pool)))  # and once more, after a look
+        pool.wait_for(held=1)
+        end(process, pool, "entered again")
+
+
+def test_a_forged_word_of_leaving_is_not_believed_for_long():
+    with Pool(slot=1) as pool:
+        process, lease = running(pool)
+        with open(os.path.join(pool.path, f"u{os.geteuid()}", lease + ".b"), "wb") as bell:
+            bell.write(b"e")
+        before = looks(process)
+        wait_until(lambda: looks(process) > before + 2, what="a look some seconds later")
+        os.unlink(os.path.join(pool.path, record(pool)))
+        pool.wait_for(held=1)
+        end(process, pool, "entered again")
 
 
 def test_a_keeper_comes_back_too():
@@ -119,4 +158,6 @@ def test_a_keeper_comes_back_too():
 if __name__ == "__main__":
     main([test_a_removed_record_is_entered_again_under_its_id, test_a_wiped_pool_is_filled_again,
           test_a_removed_pool_is_made_again, test_a_place_that_others_have_is_not_taken_back,
-          test_on_lost_term_ends_the_command, test_what_release_ends_stays_ended, test_a_keeper_comes_back_too])
+          test_on_lost_term_ends_the_command, test_what_release_ends_stays_ended,
+          test_a_resized_lease_is_missed_too_and_comes_back_as_it_was_last,
+          test_a_forged_word_of_leaving_is_not_believed_for_long, test_a_keeper_comes_back_too])

@@ -86,19 +86,56 @@ def test_fewer_cards_and_more():
         check(len(claim_of(pool, lease)["granted"]["devices"]) == 3, pool.leases())
 
 
+def berth():
+    return os.path.abspath(os.environ.get("BERTH", "build/berth"))
+
+
+def inside(pool, outer, *inner):
+    """A lease with others inside of it, each of which runs until the end; the outer one's id."""
+    script = " ".join(f'{berth()} run {words} -- sleep 600 &' for words in inner) + " wait"
+    process = pool.spawn("run", *outer, "--label", "server", "--", "sh", "-c", script)
+    wait_until(lambda: len(pool.leases()) == 1 + len(inner), what="the leases inside", pool=pool)
+    return process, [x["id"] for x in pool.leases("held") if x["label"] == "server"][0]
+
+
 def test_what_is_held_inside_is_not_taken_away():
     with Pool(slot=4) as pool:
-        inside = os.path.join(pool.tmp, "inside")
-        process = pool.spawn("run", "-r", "slot=4", "--label", "server", "--", "sh", "-c",
-                             f'"{os.path.abspath(os.environ.get("BERTH", "build/berth"))}" run -r slot=3 -- '
-                             f'sh -c "touch {inside}; exec sleep 600"')
-        wait_until(lambda: os.path.exists(inside), what="the lease inside", pool=pool)
-        lease = [x["id"] for x in pool.leases("held") if x["label"] == "server"][0]
+        process, lease = inside(pool, ("-r", "slot=4"), "-r slot=3")
         code, said = resize(pool, lease, "-r", "slot=2")
-        check(code == 2 and "hold 3 slot" in said, said)
+        check(code == 2 and "3 slot" in said, said)
         check(resize(pool, lease, "-r", "slot=3")[0] == 0, "what is left over")
         process.terminate()
         wait_exit(process, pool=pool)
+
+
+def test_cards_that_are_used_inside_are_not_taken_away():
+    for outer, inner, less in (("--gpus 1", "--gpus 1", ("--vram", "1G")), ("--gpus 1", "--compute 100", ("--compute", "50")),
+                               ("--gpus 2", "--gpus 2", ("--gpus", "1")), ("--vram 8G", "--vram 6G", ("--vram", "4G"))):
+        with Pool(sim_gpus="2x24G") as pool:
+            _, lease = inside(pool, outer.split(), inner)
+            code, said = resize(pool, lease, *less)
+            check(code == 2 and "inside of it" in said, (outer, inner, less, code, said))
+
+
+def test_those_who_wait_inside_have_no_more_than_is_left():
+    with Pool(sim_gpus="1x24G") as pool:
+        _, lease = inside(pool, ("--vram", "8G"), "--vram 4G", "--vram 6G")
+        pool.wait_for(held=2, waiting=1)
+        code, said = resize(pool, lease, "--vram", "4G")
+        check(code == 2 and "waits for more of a GPU" in said, said)
+        check(resize(pool, lease, "--vram", "7G")[0] == 0, "it fits by itself")
+    with Pool(license=8) as pool:
+        _, lease = inside(pool, ("-r", "license=2"), *(["-r license=2"] * 4))
+        check(resize(pool, lease, "-r", "license=8")[0] == 0, "more")
+        wait_until(lambda: len(pool.leases("held")) == 5, 1.4, "all inside at once, before any tick", pool)
+
+
+def test_more_and_less_of_a_whole_card_leaves_the_rest():
+    with Pool(sim_gpus="1x24G") as pool:
+        _, lease = held(pool, "--gpus", "1")
+        check(resize(pool, lease, "--compute", "50")[0] == 0, "half of its compute")
+        check(pool.run("run", "--vram", "1G", "--no-wait", "--", "true").returncode == 75, "its memory was given away")
+        check(pool.run("run", "--compute", "50", "--no-wait", "--", "true").returncode == 0, "the other half")
 
 
 def test_the_place_is_free_at_the_end_and_the_rest_is_said():
@@ -155,4 +192,6 @@ if __name__ == "__main__":
     main([test_the_end_of_a_hold_can_be_moved, test_a_hold_says_a_word_on_its_terminal_before_the_end,
           test_it_shrinks_at_once_and_wakes_who_fits, test_it_grows_where_there_is_room,
           test_it_does_not_grow_past_those_who_wait, test_shares_of_a_card, test_fewer_cards_and_more,
-          test_what_is_held_inside_is_not_taken_away, test_the_place_is_free_at_the_end_and_the_rest_is_said])
+          test_what_is_held_inside_is_not_taken_away, test_cards_that_are_used_inside_are_not_taken_away,
+          test_those_who_wait_inside_have_no_more_than_is_left, test_more_and_less_of_a_whole_card_leaves_the_rest,
+          test_the_place_is_free_at_the_end_and_the_rest_is_said])
