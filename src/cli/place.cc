@@ -255,8 +255,9 @@ int Place::refuse_busy(const Record& record, const std::string& reason) {
   if (!view) return fail(view.error());
   const auto words = look_for_waiter(*pool_, picture_, record, reason);
   const std::optional<int64_t> eta_s = words.ok() ? words->eta_s : std::nullopt;
-  const std::string line = busy_json(*view, rivals_in_the_way(*view, record), reason, eta_s) + "\n";
-  (void)!::write(STDERR_FILENO, line.data(), line.size());
+  const std::string& why = words.ok() ? words->objection : reason;
+  const std::string line = busy_json(*view, rivals_in_the_way(*view, record), why, eta_s) + "\n";
+  put_last(line);
   return exit_status::busy;
 }
 
@@ -268,15 +269,15 @@ int Place::refuse_impossible(const Acquired& acquired) const {
     for (const NamedAmount& c : options_.claim.counters)
       if (s.what == c.name) s.asked = c.amount;
   }
-  say(impossible_text(shortfalls, options_, picture_.devices, inherited_));
+  say_last(impossible_text(shortfalls, options_, picture_.devices, inherited_));
   return exit_status::impossible;
 }
 
 int Place::refuse_cycle(const Acquired& acquired) {
   auto view = view_pool(*pool_, picture_);
   if (!view) return fail(view.error());
-  say("would wait for ever: " + cycle_text(*view, acquired.snapshot, acquired.cycle) +
-      "; ask for all of it in one claim, or first");
+  say_last("would wait for ever: " + cycle_text(*view, acquired.snapshot, acquired.cycle) +
+           "; ask for all of it in one claim, or first");
   return exit_status::impossible;
 }
 

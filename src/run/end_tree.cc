@@ -26,12 +26,12 @@ void TreeEnd::send(pid_t pid, int signal) {
 void TreeEnd::begin() {
   if (begun()) return;
   kill_at_us_ = monotonic_us() + grace_us_;
-  if (on_signal_) on_signal_(SIGTERM);
   const std::vector<pid_t> tree = left_running(is_ours_);
   for (const pid_t pid : tree) send(pid, SIGTERM);
   // Also where the kernel does not tell who there is.
   if (command_ > 0 && std::find(tree.begin(), tree.end(), command_) == tree.end()) send(command_, SIGTERM);
   next_us_ = monotonic_us() + look_again_us;
+  if (on_signal_) on_signal_(SIGTERM);
 }
 
 void TreeEnd::act() {
@@ -39,13 +39,12 @@ void TreeEnd::act() {
   const int64_t now_us = monotonic_us();
   next_us_ = now_us + look_again_us;
   const std::vector<pid_t> left = left_running(is_ours_);
-  if (now_us >= kill_at_us_ && !killing_) {
-    killing_ = true;
-    if (on_signal_) on_signal_(SIGKILL);
-  }
+  const bool first_kill = now_us >= kill_at_us_ && !killing_;
+  killing_ |= first_kill;
   if (killing_ && command_ > 0) send(command_, SIGKILL);
   for (const pid_t pid : left)
     if (killing_) send(pid, SIGKILL);
+  if (first_kill && on_signal_) on_signal_(SIGKILL);
   done_ = command_ <= 0 && (left.empty() || now_us >= kill_at_us_ + kill_patience_us);
 }
 

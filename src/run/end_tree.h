@@ -18,7 +18,7 @@ namespace berth {
 class TreeEnd {
  public:
   // `command`: a child of this process, which is a subreaper. `is_ours` as in left_running(). `on_signal` is
-  // told of TERM and of KILL before they are sent.
+  // told of TERM and of KILL when they have been sent.
   TreeEnd(pid_t command, int64_t grace_us, std::function<bool(pid_t)> is_ours, std::function<void(int)> on_signal)
       : command_(command), grace_us_(grace_us), is_ours_(std::move(is_ours)), on_signal_(std::move(on_signal)) {}
 

@@ -1,4 +1,5 @@
 """What one user may have, and who goes first, as the pool's policy says."""
+import json
 import os
 import signal
 import sys
@@ -38,7 +39,8 @@ def test_a_user_has_no_more_than_the_quota():
         reason = pool.lease_of(third)["reason"]
         check(reason == "held back by policy.max.gpus_per_user=2", reason)
         other = sits(pool, spawn(pool, ["--cpu", "1"], "sleep", "30"))
-        check(pool.run("run", "--no-wait", "--gpus", "1", "--", "true").returncode == 75, "no more for who does not wait")
+        refused = pool.run("run", "--no-wait", "--gpus", "1", "--", "true")
+        check(refused.returncode == 75 and json.loads(refused.stderr)["reason"] == reason, f"{refused}")
         first.terminate()
         check(wait_exit(third, 5, pool) == 0 and wait_exit(fourth, 5, pool) == 0, "both run when one has gone")
         check(state(pool, other) == "held", "others are not concerned")
