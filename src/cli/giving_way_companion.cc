@@ -170,8 +170,8 @@ void GivingWayCompanion::perform(GivingWay::Deed deed) {
   switch (deed) {
     case Deed::start_hook: start_hook(); break;
     case Deed::stop_hook:
-      say("--on-reclaim has had " + show_duration((options.grace_ms + 999) / 1000) + " (--grace), and is killed");
       hook_.reset();
+      say("--on-reclaim has had " + show_duration((options.grace_ms + 999) / 1000) + " (--grace), and is killed");
       break;
     case Deed::prove:
       proof_.emplace(
@@ -199,7 +199,7 @@ void GivingWayCompanion::perform(GivingWay::Deed deed) {
       next_give_us_ = -1;
       if (options.on_return.empty()) break;
       auto run = HookRun::start({"--on-return", options.on_return, environment_, place_.signals().inherited_mask(),
-                                 place_.descriptor_limit()});
+                                 place_.descriptor_limit(), say});
       if (run)
         return_hook_.emplace(std::move(*run));
       else
@@ -226,7 +226,7 @@ void GivingWayCompanion::send_signal() {
 void GivingWayCompanion::start_hook() {
   return_hook_.reset();
   auto run = HookRun::start({"--on-reclaim", place_.options().on_reclaim, environment_,
-                             place_.signals().inherited_mask(), place_.descriptor_limit()});
+                             place_.signals().inherited_mask(), place_.descriptor_limit(), say});
   if (run) {
     hook_.emplace(std::move(*run));
     reason_ = "gave way" + asker();

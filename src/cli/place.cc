@@ -179,6 +179,7 @@ std::optional<int> Place::prepare() {
   auto signals = Signals::take();
   if (!signals) return fail(signals.error());
   signals_.emplace(std::move(*signals));
+  cancel_fd_ = signals_->fd();
   if (options_.timeout_ms) deadline_us_ = monotonic_us() + *options_.timeout_ms * 1000;
   around_ = leases_around(*pool_);
   if (auto looked = look_past_own_leases(); !looked) return fail(looked.error());
@@ -300,7 +301,7 @@ std::unique_ptr<MachineMemory> Place::machine_for(const ClaimPart& part) {
 Result<Acquired> Place::wait_for(Seat& seat, int& ended_by, const std::function<Result<Acquired>()>& wait) {
   WaitingTalk talk(*pool_, picture_, seat.engine);
   WaitingManners manners(*signals_, seat.engine, talk);
-  seat.engine.on_cancel([&] { return manners(); });
+  seat.engine.on_cancel([&] { return manners() && !wait_is_over_(); });
   if (seat.admission) seat.engine.heed(*seat.admission);
   if (seat.machine) seat.engine.heed(*seat.machine);
   // A turn is soon over, and the next one comes soon.
@@ -321,7 +322,7 @@ Result<Acquired> Place::wait_for(Seat& seat, int& ended_by, const std::function<
 }
 
 std::optional<int> Place::take_part(const ClaimPart& part, const PartyInfo& info, bool& gave_up) {
-  auto seat = std::make_unique<Seat>(*pool_, signals_->fd());
+  auto seat = std::make_unique<Seat>(*pool_, cancel_fd_);
   WaitRule rule;
   rule.no_wait = options_.no_wait;
   rule.deadline_us = deadline_us_;
@@ -346,6 +347,7 @@ std::optional<int> Place::take_part(const ClaimPart& part, const PartyInfo& info
       return refuse_busy(seat->engine.record(), acquired->refusal);
     case Ending::cancelled:
       release_all();
+      if (wait_is_over_()) return exit_status::ok;
       note_past(*seat, came_us, How::cancelled, 128 + ended_by, ended_by);
       record_past(*this);
       Signals::die_of(ended_by);

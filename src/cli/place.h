@@ -57,6 +57,12 @@ class Place {
   [[nodiscard]] std::optional<int> adopt(const PartyInfo& info, std::vector<DeviceRef> devices);
   [[nodiscard]] const Picture& picture() const { return picture_; }
   [[nodiscard]] const std::vector<DeviceRef>& eligible() const { return eligible_; }
+  // From now on a wait also ends, take() returning ok with nothing held, where `over` says so. It is asked when
+  // `cancel_fd` is readable, which a signal makes it as well.
+  void end_waits_when(int cancel_fd, std::function<bool()> over) {
+    cancel_fd_ = cancel_fd;
+    wait_is_over_ = std::move(over);
+  }
   void set_gpu_claim(const GpuClaim& gpu) { options_.claim.gpu = gpu; }
   // Says what take() would come to now: exit status 0, 75 or 3.
   [[nodiscard]] int tell_preview(const PartyInfo& info);
@@ -113,6 +119,8 @@ class Place {
   LeasesAround around_;
   InheritedVisibility inherited_;  // what of it says more than the leases around us
   int64_t deadline_us_ = -1;
+  int cancel_fd_ = -1;
+  std::function<bool()> wait_is_over_ = [] { return false; };
   std::vector<std::unique_ptr<Seat>> seats_;
   std::vector<Job> past_;
 };

@@ -1,6 +1,7 @@
 #include "cli/turn_line.h"
 
 #include <poll.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "base/own_fd.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "cli/commands.h"
@@ -31,15 +33,35 @@ class TurnLine {
   TurnLine(Place& place, const PartyInfo& info) : place_(place), info_(info) {}
 
   int serve() {
+    if (auto listens = listen_while_waiting(); !listens) return fail(listens.error());
     for (;;) {
       if (const auto ended = heed_words()) return *ended;
       wait();
       heed_signals();
+      if (released_) return lose();
       if (!read_more()) return give(), exit_status::ok;
     }
   }
 
  private:
+  // Who waits for its turn reads nothing, but hears that nobody is there any more who could have it. What has
+  // no other end, as a file, cannot say that.
+  Result<> listen_while_waiting() {
+    wakes_.reset(::epoll_create1(EPOLL_CLOEXEC));
+    epoll_event signals{EPOLLIN, {}};
+    epoll_event gone{EPOLLRDHUP, {}};
+    if (!wakes_.valid() || ::epoll_ctl(wakes_.get(), EPOLL_CTL_ADD, place_.signals().fd(), &signals) != 0 ||
+        (::epoll_ctl(wakes_.get(), EPOLL_CTL_ADD, STDIN_FILENO, &gone) != 0 && errno != EPERM))
+      return sys_error(errno, "cannot listen to who wants a turn");
+    place_.end_waits_when(wakes_.get(), input_has_ended);
+    return success();
+  }
+
+  static bool input_has_ended() {
+    pollfd in{STDIN_FILENO, POLLRDHUP, 0};
+    return ::poll(&in, 1, 0) == 1 && (in.revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0;
+  }
+
   [[nodiscard]] bool had() const { return !place_.seats().empty(); }
 
   void give() { place_.release_all(); }
@@ -75,13 +97,26 @@ class TurnLine {
     return fail_usage("run", "--turn without a command: such a long line is neither take nor give");
   }
 
-  // What rings for a holder has no meaning for a turn.
+  // Somebody has released the turn: it is another's, and who had it hears so by the end of our output.
+  int lose() {
+    give();
+    say_last("run: --turn: its turn was released by somebody else");
+    return exit_status::lost;
+  }
+
+  // Of what rings for a holder only that has a meaning for a turn.
   void wait() {
     std::array<pollfd, 3> fds{
         {{STDIN_FILENO, POLLIN, 0}, {place_.signals().fd(), POLLIN, 0}, {had() ? bell() : -1, POLLIN, 0}}};
     (void)::poll(fds.data(), fds.size(), -1);
-    if (fds[2].revents != 0) place_.seats().front()->ledger.quiet_bell();
+    if (fds[2].revents != 0) hear_bell();
     readable_ = fds[0].revents != 0;
+  }
+
+  void hear_bell() {
+    LocalLedger& ledger = place_.seats().front()->ledger;
+    ledger.quiet_bell();
+    released_ = ledger.told_to_leave() && !ledger.entries_stand();
   }
 
   [[nodiscard]] int bell() { return place_.seats().front()->ledger.bell_fd(); }
@@ -107,6 +142,8 @@ class TurnLine {
   const PartyInfo& info_;
   std::string text_;
   bool readable_ = false;
+  bool released_ = false;
+  OwnFd wakes_;
 };
 
 }  // namespace

@@ -89,7 +89,7 @@ Result<HookRun> HookRun::start(const Hook& hook) {
   if (pid == 0) stand_between(hook, parent, output_out.get(), status_out.get());
   if (pid < 0) return sys_error(errno, "cannot run " + hook.name);
   ::setpgid(pid, pid);  // whoever of us two is first
-  return HookRun(hook.name, OwnChild(pid), std::move(output_in), std::move(status_in));
+  return HookRun(hook, OwnChild(pid), std::move(output_in), std::move(status_in));
 }
 
 HookRun::~HookRun() {
@@ -106,9 +106,7 @@ void HookRun::stop() {
 void HookRun::pass_on_line(const std::string& line) {
   if (line.empty() || lines_ > most_lines) return;
   ++lines_;
-  const std::string text =
-      "berth: " + name_ + ": " + (lines_ > most_lines ? "it says more, which is left out" : printable(line)) + "\n";
-  (void)!::write(STDERR_FILENO, text.data(), text.size());
+  say_(name_ + ": " + (lines_ > most_lines ? "it says more, which is left out" : printable(line)));
 }
 
 void HookRun::pass_on_output() {

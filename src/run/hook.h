@@ -1,7 +1,7 @@
 // HookRun: a shell command of the user's that runs beside his job: --on-reclaim, --on-return.
 //
 // It runs as whoever runs the job, in a process group of its own, with nothing on its stdin and without
-// any descriptor of ours, so that one that hangs keeps no place alive. What it prints is passed on to stderr, a
+// any descriptor of ours, so that one that hangs keeps no place alive. What it prints is passed on, a
 // line at a time and not for ever. A process in between waits for it and tells how it ended: the supervisor is
 // a subreaper, and whoever takes in the dead first would have its status.
 #pragma once
@@ -11,6 +11,7 @@
 
 #include <csignal>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ struct Hook {
   std::vector<std::string> environment;  // "NAME=value"
   sigset_t signal_mask{};                // as it was when we came
   rlimit descriptor_limit{};
+  std::function<void(const std::string&)> say;  // passes on a line to who reads stderr; never blocks for long
 };
 
 class HookRun {
@@ -49,12 +51,17 @@ class HookRun {
   [[nodiscard]] bool owns(pid_t pid) const { return child_.valid() && child_.pid() == pid; }
 
  private:
-  HookRun(std::string name, OwnChild child, OwnFd output, OwnFd status)
-      : name_(std::move(name)), child_(std::move(child)), output_(std::move(output)), status_(std::move(status)) {}
+  HookRun(const Hook& hook, OwnChild child, OwnFd output, OwnFd status)
+      : name_(hook.name),
+        say_(hook.say),
+        child_(std::move(child)),
+        output_(std::move(output)),
+        status_(std::move(status)) {}
   void pass_on_output();
   void pass_on_line(const std::string& line);
 
   std::string name_;
+  std::function<void(const std::string&)> say_;
   OwnChild child_;  // leads the process group
   OwnFd output_;
   OwnFd status_;

@@ -113,6 +113,15 @@ def test_after_a_lost_lease_signals_and_limits_are_heeded():
         pid_ended(job)
 
 
+def test_who_is_asked_to_give_way_does():
+    with Pool(slot=1) as pool, FullPipe() as pipe:
+        pool.spawn(*SLOT, "--reclaimable", "--on-reclaim", "for i in 1 2 3 4 5 6 7 8 9; do echo $i; done", "--", "sleep", "1000",
+                   stderr=pipe.writer)
+        pool.wait_for(held=1)
+        asks = pool.spawn(*SLOT, "-p", "5", "--", "true")
+        check(wait_exit(asks, 8, pool) == 0, pool.err(asks))
+
+
 def test_the_last_words_hang_nobody():
     with Pool(slot=1) as pool, FullPipe() as pipe:
         hold(pool)

@@ -2,7 +2,7 @@
 import os
 import signal
 
-from berthtest import Pool, Witness, berth, check, kill, main, wait_exit, wait_until
+from berthtest import Pool, Witness, berth, check, job_of, kill, main, wait_exit, wait_until
 
 CARD = "1x24G"
 
@@ -206,6 +206,58 @@ print("well")
         done = pool.run("run", "--vram", "2G", "--", "python3", path)
         check(done.stdout == "well\n" and done.returncode == 0, f"{done}")
         check(pool.run("run", "--turn").returncode == 2, "outside of a lease")
+        pool.wait_for(held=0, waiting=0)
+
+
+LINE = r"""
+import subprocess, sys
+def line():
+    return subprocess.Popen([%r, "run", "--turn"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+def say(p, word):
+    p.stdin.write(word + "\n"); p.stdin.flush()
+"""
+
+
+def server(pool, body, *claim, **kw):
+    """A resident whose command is a script that may speak to lines for turns."""
+    return pool.spawn("run", *(claim or ("--vram", "2G")), "--", "python3", "-c", LINE % berth() + body, **kw)
+
+
+def test_a_server_that_dies_while_its_line_waits_keeps_nothing():
+    with Pool(sim_gpus=CARD) as pool:
+        witness = Witness(pool)
+        busy = resident(pool, f"B run --turn -- {job_words(witness.job('turn:1', ms=-1, tag='long'))}")
+        pid, _ = witness.started("long")
+        for words in ("take", "take\\ngive"):  # what is there to be read changes nothing
+            dies = server(pool, f"one = line(); say(one, '{words}'); one.wait()")
+            pool.wait_for(held=3, waiting=1)
+            kill(job_of(dies), signal.SIGKILL)
+            wait_exit(dies, 5, pool)
+            pool.wait_for(held=2, waiting=0)
+        kill(pid, signal.SIGUSR1)
+        check(wait_exit(busy, 5, pool) == 0, pool.err(busy))
+
+
+def test_a_turn_over_a_pipe_that_somebody_releases():
+    with Pool(sim_gpus=CARD) as pool:
+        one = server(pool, "one = line(); say(one, 'take'); print(one.stdout.readline() + one.stdout.readline() + str(one.wait()))")
+        pool.wait_for(held=2, waiting=0)
+        two = server(pool, "two = line(); say(two, 'take'); print(two.stdout.readline() + str(two.wait()))")
+        pool.wait_for(held=3, waiting=1)
+
+        def release(state):
+            turn = [l["id"] for l in pool.leases(state) if l["claim"]["vram"] == 0]
+            check(len(turn) == 1, f"{pool.leases()}")
+            check(pool.run("release", turn[0]).returncode == 0, "release")
+
+        release("waiting")
+        check(wait_exit(two, 5, pool) == 0 and pool.out(two) == "76\n", f"{pool.out(two)} {pool.err(two)}")
+        three = server(pool, "three = line(); say(three, 'take'); print(three.stdout.readline())")
+        pool.wait_for(held=3, waiting=1)
+        release("held")
+        check(wait_exit(one, 5, pool) == 0 and pool.out(one) == "took\n76\n", f"{pool.out(one)} {pool.err(one)}")
+        check("released" in pool.err(one), pool.err(one))
+        check(wait_exit(three, 5, pool) == 0 and pool.out(three) == "took\n\n", f"{pool.out(three)} {pool.err(three)}")
         pool.wait_for(held=0, waiting=0)
 
 
