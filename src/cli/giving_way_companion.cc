@@ -92,11 +92,20 @@ bool GivingWayCompanion::act() {
   return way_.stage() == GivingWay::Stage::ending;
 }
 
+bool GivingWayCompanion::not_just_now() const {
+  return span_.valid() || (place_.options().reclaim_when_idle && !idle_);
+}
+
+void GivingWayCompanion::set_idle(bool idle) {
+  if (std::exchange(idle_, idle) != idle) next_look_us_ = monotonic_us();
+}
+
 Way GivingWayCompanion::published() const {
   Way way;
   way.reclaimable = true;
   way.preemptible = place_.options().preemptible;
-  way.busy = span_.valid() && way_.stage() == GivingWay::Stage::settled;
+  way.idle = idle_;
+  way.busy = not_just_now() && way_.stage() == GivingWay::Stage::settled;
   way.yielding = way_.yielding();
   way.unheeded = way_.stage() == GivingWay::Stage::unheeded || gave_in_vain_until_us_ >= 0;
   way.asked = by_hand_ && !way.unheeded;
@@ -120,7 +129,7 @@ Way GivingWayCompanion::decide(const Asked& asked, bool anew, GivingWay::Deeds& 
       deeds = way_.on(GivingWay::Event::let_off, now_us);
   }
   const bool wanted = asked.asked || by_hand_;
-  const bool not_now = way_.stage() == Stage::settled && (span_.valid() || gave_in_vain_until_us_ >= 0);
+  const bool not_now = way_.stage() == Stage::settled && (not_just_now() || gave_in_vain_until_us_ >= 0);
   if (wanted && not_now) return published();
   if (wanted && way_.stage() == Stage::settled) waiter_ = asked.waiter;
   for_whole_cards_ = asked.for_whole_cards;

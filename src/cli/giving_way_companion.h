@@ -35,11 +35,14 @@ class GivingWayCompanion : public Companion {
 
   // To be asked when the command has ended: whether that was because it was asked to give way.
   [[nodiscard]] bool ended_command(const Finished& finished) const;
+  // What is known of its devices by now.
+  void set_idle(bool idle);
   // Why, for the history.
   [[nodiscard]] const std::string& reason() const { return reason_; }
 
  private:
   [[nodiscard]] Way published() const;
+  [[nodiscard]] bool not_just_now() const;
   Way decide(const Asked& asked, bool anew, GivingWay::Deeds& deeds);
   void look();
   void perform(const GivingWay::Deeds& deeds);
@@ -69,6 +72,7 @@ class GivingWayCompanion : public Companion {
   bool for_whole_cards_ = false;
   std::string reason_;
   bool by_hand_ = false;
+  bool idle_ = false;
   std::vector<PartyKey> unheeded_for_;
   int64_t gave_in_vain_until_us_ = -1;
   bool lost_ = false;

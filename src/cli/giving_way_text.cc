@@ -51,6 +51,7 @@ void tell_who_gives_way(PoolView& view) {
     else if (lease.asked_to_give_way)
       add(lease.reason, "asked to give way" + whom);
     if (way.busy) add(lease.reason, "busy, so it is not asked");
+    if (way.idle) add(lease.reason, "its GPUs are idle");
   }
 }
 

@@ -68,6 +68,9 @@ constexpr OptionHelp run_hold_options[] = {
      "What becomes of CMD when it uses more of a GPU's memory, or of RAM, than it claimed: a word on stderr (the "
      "default), or "
      "its end besides, as by --limit."},
+    {"--idle DUR", "",
+     "Where the driver has shown no activity on its GPUs for so long there is a word on stderr, and status says it. "
+     "The load is the card's, whoever shares it. With --reclaimable=idle it is asked to give way only while it is so."},
     {"--on-lost warn|term", "",
      "Where its lease is removed from the pool behind its back (a wiped directory, an rm by root), berth enters it "
      "again if its place is free. If others have it by then: a word on stderr (the default), or the end of CMD and "

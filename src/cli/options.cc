@@ -40,6 +40,7 @@ enum Option : int {
   opt_on_timeout,
   opt_on_lost,
   opt_reclaimable,
+  opt_idle,
   opt_on_reclaim,
   opt_on_return,
   opt_reclaim_signal,
@@ -83,7 +84,8 @@ constexpr auto place_options = std::to_array<option>({
     {"on-timeout", required_argument, nullptr, opt_on_timeout},
     {"over-use", required_argument, nullptr, opt_over_use},
     {"on-lost", required_argument, nullptr, opt_on_lost},
-    {"reclaimable", no_argument, nullptr, opt_reclaimable},
+    {"reclaimable", optional_argument, nullptr, opt_reclaimable},
+    {"idle", required_argument, nullptr, opt_idle},
     {"on-reclaim", required_argument, nullptr, opt_on_reclaim},
     {"on-return", required_argument, nullptr, opt_on_return},
     {"reclaim-signal", required_argument, nullptr, opt_reclaim_signal},
@@ -150,6 +152,7 @@ bool is_option_of(PlaceVerb verb, int code) {
     case opt_dry_run:
     case opt_on_timeout:
     case opt_over_use:
+    case opt_idle:
     case opt_on_lost:
     case opt_threads:
     case opt_limit:
@@ -205,7 +208,8 @@ class RunReader {
       case opt_grace: return duration("--grace", value, [&](int64_t ms) { o.grace_ms = ms; });
       case opt_nice: return nice(value);
       case opt_cap: return choice("--cap", value, "none", "env", o.cap_env);
-      case opt_reclaimable: o.reclaimable = true; return success();
+      case opt_reclaimable: return reclaimable(value);
+      case opt_idle: return duration("--idle", value, [&](int64_t ms) { o.idle_ms = std::max<int64_t>(1000, ms); });
       case opt_on_reclaim: o.on_reclaim = value; return success();
       case opt_on_return: o.on_return = value; return success();
       case opt_reclaim_signal: return reclaim_signal(value);
@@ -252,6 +256,8 @@ class RunReader {
             std::pair(out_.reclaim_signal_given, "--reclaim-signal"), std::pair(out_.preemptible, "--preemptible"),
             std::pair(out_.requeue, "--requeue")})
         if (given) return usage(std::string(word) + " says how to give way: it needs --reclaimable");
+    if (out_.reclaim_when_idle && !out_.idle_ms) return usage("--reclaimable=idle needs an --idle: after how long?");
+    if (out_.idle_ms && out_.replace_self) return usage("--exec leaves nobody to do what --idle asks for");
     if (!out_.on_return.empty() && out_.on_reclaim.empty()) return usage("--on-return needs an --on-reclaim");
     return std::move(out_);
   }
@@ -313,6 +319,12 @@ class RunReader {
       return usage("--nice " + printable(text) + " is not a number from -20 to 19");
     out_.nice = static_cast<int>(*value);
     return success();
+  }
+  Result<> reclaimable(const std::string& text) {
+    out_.reclaimable = true;
+    out_.reclaim_when_idle = text == "idle";
+    if (text.empty() || out_.reclaim_when_idle) return success();
+    return usage("--reclaimable=" + printable(text) + " is neither --reclaimable nor --reclaimable=idle");
   }
   Result<> process(const std::string& text) {
     const auto value = parse_count(text);

@@ -39,6 +39,8 @@ struct RunOptions {
   bool replace_self = false;   // --exec
   bool cap_env = false;        // --cap env
   bool over_use_ends = false;  // --over-use term
+  std::optional<int64_t> idle_ms;
+  bool reclaim_when_idle = false;  // --reclaimable=idle: asked only while it is so
   bool loss_ends = false;      // --on-lost term
   bool reclaimable = false;
   std::string on_reclaim;  // "": no hook

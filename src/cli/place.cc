@@ -246,6 +246,7 @@ Request Place::request_for(const ClaimPart& part, const PartyInfo& info) const {
     if (request.expect_s == 0) request.expect_s = (*options_.ttl_ms + 999) / 1000;
   }
   request.way.reclaimable = options_.reclaimable && parts().size() == 1;
+  request.may_idle = options_.idle_ms.has_value();
   request.way.preemptible = request.way.reclaimable && options_.preemptible;
   request.info = info;
   return request;

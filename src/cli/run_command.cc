@@ -17,6 +17,7 @@
 #include "cli/say.h"
 #include "cli/survivors.h"
 #include "cli/turn_line.h"
+#include "cli/usage_companion.h"
 #include "device/probe_run.h"
 #include "engine/lease_roots.h"
 #include "engine/usage_watch.h"
@@ -156,36 +157,6 @@ class BellCompanion : public Companion {
   Seat& seat_;
 };
 
-// Watches what the command uses of its GPUs.
-class UsageCompanion : public Companion {
- public:
-  explicit UsageCompanion(Place& place)
-      : watch_(
-            place.usage_limits(), [&place] { return lease_roots(place.pool()); },
-            [this](const Overuse& overuse) { speak_of(overuse); }),
-        ends_command_(place.options().over_use_ends) {}
-  [[nodiscard]] int fd() const override { return watch_.fd(); }
-  [[nodiscard]] int64_t due_us() const override { return watch_.due_us(); }
-  [[nodiscard]] bool act() override {
-    watch_.act();
-    return over_ && ends_command_;
-  }
-  [[nodiscard]] bool owns(pid_t pid) const override { return watch_.owns(pid); }
-  [[nodiscard]] std::optional<int64_t> peak_bytes() const { return watch_.peak_bytes(); }
-
- private:
-  void speak_of(const Overuse& overuse) {
-    over_ = true;
-    say("it uses " + show_size(overuse.used_bytes) + " of GPU " + std::to_string(overuse.device_index) +
-        " and claimed " + show_size(overuse.claimed_bytes) + "; others may run out of memory" +
-        (ends_command_ ? ", so it is ended (--over-use term)" : ""));
-  }
-
-  UsageWatch watch_;
-  bool ends_command_;
-  bool over_ = false;
-};
-
 // --cap env: what was set, and that it is advice.
 void print_caps(const LeaseEnvironment& lease) {
   std::string text;
@@ -229,7 +200,7 @@ std::optional<int> run_in_place(Place& place, RamGuard& ram) {
   }
   const UsageCompanion* usage = nullptr;
   if (!place.usage_limits().empty()) {
-    auto watch = std::make_unique<UsageCompanion>(place);
+    auto watch = std::make_unique<UsageCompanion>(place, giving);
     usage = watch.get();
     companions.push_back(std::move(watch));
   }
@@ -294,6 +265,8 @@ int run_command(const Words& words) {
   const auto failed = place.take(info, gave_up);
   if (gave_up && place.options().run_after_timeout) return run_unseated(place, ram);
   if (gave_up) say("gave up after " + show_duration(*place.options().timeout_ms / 1000) + " without a place");
+  if (!failed && place.options().idle_ms && place.usage_limits().empty())
+    say("--idle: there is no GPU of which a driver could say that it is idle");
   if (!failed && place.options().reclaimable && !place.may_yield())
     say("--reclaimable: its place is of two leases, of which none can be given back alone; it is not asked");
   while (!failed)

@@ -124,6 +124,7 @@ void Engine::begin(const Request& request) {
   record_.way = request.way;
   record_.with = request.with;
   record_.info = request.info;
+  record_.may_idle = request.may_idle;
   refusal_.clear();
   ask_again_us_ = -1;
   ask_pace_us_ = first_pace_us;

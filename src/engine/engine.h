@@ -34,6 +34,7 @@ struct Request {
   int64_t ttl_us = 0;             // the place ends so long after it was given; 0: it does not end by itself
   std::optional<PartyId> parent;  // to be served out of that lease
   Way way;                        // what it says of giving way
+  bool may_idle = false;          // it may come to say that it is idle
   std::optional<PartyId> with;    // that lease of ours does not end before this is seated; see Party::with
   PartyInfo info;
 };

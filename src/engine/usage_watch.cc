@@ -10,6 +10,8 @@ namespace {
 
 constexpr int64_t first_pace_us = 1'000'000;
 constexpr int64_t usual_pace_us = 10'000'000;
+constexpr int64_t quickest_pace_us = 200'000;
+constexpr int64_t looks_while_idle = 5;
 constexpr int64_t slowest_pace_us = 60'000'000;  // of a driver that does not answer
 
 }  // namespace
@@ -20,7 +22,24 @@ UsageWatch::UsageWatch(std::vector<UsageLimit> limits, std::function<std::vector
       leases_(std::move(leases)),
       on_overuse_(std::move(on_overuse)),
       next_us_(monotonic_us() + first_pace_us),
-      pace_us_(first_pace_us) {}
+      pace_us_(first_pace_us),
+      usual_pace_us_(usual_pace_us),
+      active_us_(monotonic_us()) {}
+
+void UsageWatch::watch_idleness(int64_t idle_us) {
+  usual_pace_us_ = std::clamp(idle_us / looks_while_idle, quickest_pace_us, usual_pace_us);
+  pace_us_ = std::min(pace_us_, usual_pace_us_);
+  next_us_ = std::min(next_us_, monotonic_us() + pace_us_);
+}
+
+bool UsageWatch::at_work(const Picture& picture) const {
+  for (const UsageLimit& limit : limits_) {
+    const auto seen = std::find_if(picture.devices.begin(), picture.devices.end(),
+                                   [&](const Device& d) { return d.uuid == limit.uuid; });
+    if (seen == picture.devices.end() || seen->util_pct.value_or(1) > 0) return true;
+  }
+  return false;
+}
 
 int64_t UsageWatch::due_us() const { return run_ ? run_->begun_us() + probe_limit_us() : next_us_; }
 
@@ -36,11 +55,13 @@ void UsageWatch::act() {
   if (run_->take_in()) {
     const auto picture = run_->finish();
     if (picture) learn(*picture);
-    pace_us_ = picture ? std::min(usual_pace_us, pace_us_ * 2) : slowest_pace_us;
+    if (!picture || at_work(*picture)) active_us_ = now_us;
+    pace_us_ = picture ? std::min(usual_pace_us_, pace_us_ * 2) : slowest_pace_us;
   } else if (now_us < due_us()) {
     return;
   } else {
     pace_us_ = slowest_pace_us;
+    active_us_ = now_us;
   }
   run_.reset();
   next_us_ = now_us + pace_us_;

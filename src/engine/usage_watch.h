@@ -49,7 +49,17 @@ class UsageWatch {
   // The most that all our leases together were seen to use of one device; nullopt: never seen.
   [[nodiscard]] std::optional<int64_t> peak_bytes() const;
 
+  // From the next answer on; the owner of a lease may change its claim while it is held.
+  void set_limits(std::vector<UsageLimit> limits) { limits_ = std::move(limits); }
+
+  // Asks often enough to notice that nothing happened for so long.
+  void watch_idleness(int64_t idle_us);
+  // When one of our devices was last seen at work, or not seen at all, on monotonic_us()'s clock: a driver that
+  // says nothing says nothing of idleness either. The load is the card's, whoever shares it.
+  [[nodiscard]] int64_t active_us() const { return active_us_; }
+
  private:
+  [[nodiscard]] bool at_work(const Picture& picture) const;
   void learn(const Picture& picture);
 
   std::vector<UsageLimit> limits_;
@@ -60,6 +70,8 @@ class UsageWatch {
   std::map<std::string, int64_t> reported_;  // by UUID: the overuse that was last spoken of
   int64_t next_us_ = 0;
   int64_t pace_us_ = 0;
+  int64_t usual_pace_us_;
+  int64_t active_us_;
 };
 
 }  // namespace berth

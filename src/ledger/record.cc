@@ -97,7 +97,7 @@ bool stands_in_name(const Record& record, const std::string& claim) {
   if (record.ttl_us > 0 || record.ends_us > 0) room -= ends_word;
   if (record.with) room -= with_word;
   if (record.debt_us > 0 || record.way.reclaimable) room -= debt_word;  // who gives way may come to have one
-  if (record.way.reclaimable) room -= way_word;
+  if (record.way.reclaimable || record.may_idle || record.way.idle) room -= way_word;
   return !record.claim_apart && claim.size() <= room && claim.find('/') == std::string::npos;
 }
 

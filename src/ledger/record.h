@@ -63,8 +63,9 @@ struct Record {
   std::optional<PartyId> parent;  // the lease that this one is inside of
   std::optional<PartyId> with;    // the lease from inside of which it was asked for at the top
   int64_t debt_us = 0;
-  int64_t ttl_us = 0;   // how long it is to have its place at most, once it has it; 0: without end
-  int64_t ends_us = 0;  // held: when that is over, since the epoch
+  bool may_idle = false;  // it is to say so of itself once it is seated: Way::idle
+  int64_t ttl_us = 0;     // how long it is to have its place at most, once it has it; 0: without end
+  int64_t ends_us = 0;    // held: when that is over, since the epoch
   Way way;
   Claim claim;
   PartyInfo info;

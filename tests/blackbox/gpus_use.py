@@ -30,6 +30,20 @@ def test_over_use_term_ends_it():
         check(not pool.leftovers(), pool.leftovers())
 
 
+def test_a_resized_claim_is_what_counts():
+    with Gpus(Card("GPU-a")) as gpus, Pool(env=gpus.env) as pool:
+        script = HOLD + "while [ ! -e \"$GO\" ]; do sleep 0.01; done; hold GPU-a 13G; exec sleep 600"
+        go = os.path.join(pool.tmp, "go")
+        job = pool.spawn(*EIGHT, "--over-use", "term", "--limit", "4s", "--", "sh", "-c", script,
+                         env={**pool.env, "GO": go})
+        pool.wait_for(held=1)
+        done = pool.run("resize", pool.leases("held")[0]["id"], "--vram", "16G")
+        check(done.returncode == 0, done.stderr)
+        open(go, "w", encoding="ascii").close()
+        check(wait_exit(job, 20) == 128 + 15, job)
+        check("(--limit)" in pool.err(job) and "claimed" not in pool.err(job), pool.err(job))
+
+
 def test_who_keeps_to_its_claim_hears_nothing():
     with Gpus(Card("GPU-a")) as gpus, Pool(env=gpus.env) as pool:
         script = HOLD + "hold GPU-a 8G; exec sleep 600"
@@ -58,5 +72,6 @@ def test_caps_are_printed_and_set():
         check(pool.run(*EIGHT, "--", "sh", "-c", show).stdout == "\n", "caps that nobody asked for")
 
 
-main([test_a_glutton_hears_of_it_and_runs_on, test_over_use_term_ends_it, test_who_keeps_to_its_claim_hears_nothing,
+main([test_a_glutton_hears_of_it_and_runs_on, test_over_use_term_ends_it, test_a_resized_claim_is_what_counts,
+          test_who_keeps_to_its_claim_hears_nothing,
       test_words_that_are_wrong, test_caps_are_printed_and_set])
