@@ -3,7 +3,7 @@
 // Two questions. Is there as much as is asked for, beside what leases that have begun have yet to use? And
 // is the machine in trouble already, so that whoever comes in makes it worse for all? Files that are not
 // there (no PSI, no swap, no cgroups, a recorded machine) do not count. What the numbers are and why:
-// docs/adr/0008.
+// docs/adr/0010.
 #pragma once
 
 #include <functional>

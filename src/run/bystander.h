@@ -5,7 +5,7 @@
 // hear of it, and passing it on would be once too often; what is sent to our pid has not. The kernel
 // does not say which it was: both look the same, down to the sender. So a third process stands in the
 // group, blocks everything and waits to be asked. What it got as well, from the same sender, was meant
-// for all of us. docs/adr/0005 has what else was tried.
+// for all of us. docs/adr/0004 has what else was tried.
 #pragma once
 
 #include <signal.h>
