@@ -2,10 +2,8 @@
 
 #include <fcntl.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdlib>
 
@@ -13,15 +11,10 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "cli/container.h"
-#include "cli/device_choice.h"
 #include "cli/exit_status.h"
-#include "cli/hold_and_wait.h"
-#include "cli/impossible_text.h"
 #include "cli/lease_end.h"
 #include "cli/pool_access.h"
 #include "cli/say.h"
-#include "cli/status_json.h"
-#include "cli/waiting_look.h"
 #include "cli/waiting_talk.h"
 #include "device/probe_run.h"
 #include "engine/lease_roots.h"
@@ -74,25 +67,6 @@ class WaitingManners {
   int ended_by_ = SIGTERM;
 };
 
-// Where NVIDIA's MPS control daemon listens; its documentation, "Environment variables".
-bool mps_runs() {
-  const char* named = std::getenv("CUDA_MPS_PIPE_DIRECTORY");
-  const std::string dir = named == nullptr || *named == '\0' ? "/tmp/nvidia-mps" : named;
-  return ::access((dir + "/control").c_str(), F_OK) == 0;
-}
-
-// The driver's words, where it says of every one of them that it cannot be used; else "".
-std::string trouble_of_all(const std::vector<DeviceRef>& eligible, const std::vector<Device>& devices) {
-  std::string trouble;
-  for (const DeviceRef& ref : eligible)
-    for (const Device& d : devices) {
-      if (d.uuid != ref.uuid) continue;
-      if (d.trouble.empty()) return "";
-      trouble = device_name(d) + ": " + d.trouble;
-    }
-  return trouble;
-}
-
 OwnFd high_copy(int life_fd) {
   for (const int lowest : {lowest_life_fd, 100, 50, 10}) {
     const int fd = ::fcntl(life_fd, F_DUPFD_CLOEXEC, lowest);
@@ -113,44 +87,6 @@ std::string new_secret() {
 
 Seat::Seat(LocalPool& pool, int cancel_fd) : ledger(pool, cancel_fd), engine(ledger, machine_figures) {
   ledger.on_slow_lock(say);
-}
-
-std::vector<std::string> own_environment() {
-  std::vector<std::string> out;
-  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) out.emplace_back(*entry);
-  return out;
-}
-
-std::optional<int64_t> thread_cap(const RunOptions& options) {
-  if (options.threads) return options.threads;
-  const int64_t cpus = amount_of(options.claim, "cpu");
-  return cpus > 0 ? std::optional<int64_t>(cpus) : std::nullopt;
-}
-
-Result<> Place::find_devices() {
-  if (options_.claim.gpu.count == 0) return success();
-  auto probed = probe_devices(std::getenv("BERTH_SIM_GPUS"), sysfs_root());
-  if (!probed) return probed.error();
-  picture_ = std::move(*probed);
-  const std::string complaint = picture_.complaints.empty() ? "" : picture_.complaints.front();
-  if (picture_.devices.empty() && !complaint.empty())
-    return Error{ErrorKind::probe, 0, "the state of the GPUs cannot be read: " + complaint};
-  if (picture_.devices.empty())
-    return Error{ErrorKind::probe, 0,
-                 "no GPU can be seen from here; BERTH_SIM_GPUS=2x24G stands in simulated ones, and a claim like "
-                 "--cpu 1 needs none"};
-  if (const std::string missing = missing_card(picture_);
-      !missing.empty() && chooses_by_number(options_, inherited_visibility()))
-    return Error{ErrorKind::probe, 0,
-                 "the state of the GPUs cannot be read: " + missing +
-                     "; until it is back the cards are not counted as before: name them by UUID"};
-  auto eligible = eligible_devices(options_, picture_.devices, inherited_visibility());
-  if (!eligible) return eligible.error();
-  eligible_ = std::move(*eligible);
-  if (const std::string trouble = trouble_of_all(eligible_, picture_.devices); !trouble.empty())
-    return Error{ErrorKind::probe, 0, "the state of the GPUs cannot be read: " + trouble};
-  if (eligible_.size() > max_claim_devices) eligible_.resize(max_claim_devices);
-  return success();
 }
 
 // A pool that is not there yet is not made for a look: an empty one beside it says the same, also of
@@ -190,24 +126,6 @@ std::vector<ClaimPart> Place::parts() const {
   Claim whole = options_.claim;
   whole.eligible = eligible_;
   return split_claim(whole, around_.leases);
-}
-
-// What was inherited of the visible cards is most often what berth itself has set for the lease around us. That
-// says nothing of the other cards of the machine.
-Result<> Place::look_past_own_leases() {
-  inherited_ = inherited_visibility();
-  if (options_.claim.gpu.count == 0 || around_.leases.empty()) return success();
-  std::vector<std::vector<std::string>> cards;
-  for (const LeaseAround& lease : around_.leases) {
-    cards.emplace_back();
-    for (const DeviceRef& d : lease.devices) cards.back().push_back(d.uuid);
-  }
-  inherited_ = beyond_leases(inherited_, picture_.devices, cards);
-  auto eligible = eligible_devices(options_, picture_.devices, inherited_);
-  if (!eligible) return eligible.error();
-  eligible_ = std::move(*eligible);
-  if (eligible_.size() > max_claim_devices) eligible_.resize(max_claim_devices);
-  return success();
 }
 
 // The cards of a turn are the lease's: no driver is asked, for nothing new comes to lie on them.
@@ -250,37 +168,6 @@ Request Place::request_for(const ClaimPart& part, const PartyInfo& info) const {
   request.way.preemptible = request.way.reclaimable && options_.preemptible;
   request.info = info;
   return request;
-}
-
-int Place::refuse_busy(const Record& record, const std::string& reason) {
-  auto view = view_pool(*pool_, picture_);
-  if (!view) return fail(view.error());
-  const auto words = look_for_waiter(*pool_, picture_, record, reason);
-  const std::optional<int64_t> eta_s = words.ok() ? words->eta_s : std::nullopt;
-  const std::string& why = words.ok() ? words->objection : reason;
-  const std::string line = busy_json(*view, rivals_in_the_way(*view, record), why, eta_s) + "\n";
-  put_last(line);
-  return exit_status::busy;
-}
-
-// Inside of a lease it is a part of the claim that falls short; said is the whole of it.
-int Place::refuse_impossible(const Acquired& acquired) const {
-  std::vector<Shortfall> shortfalls = acquired.shortfalls;
-  for (Shortfall& s : shortfalls) {
-    if (s.what == "gpu") s.asked = options_.claim.gpu.count;
-    for (const NamedAmount& c : options_.claim.counters)
-      if (s.what == c.name) s.asked = c.amount;
-  }
-  say_last(impossible_text(shortfalls, options_, picture_.devices, inherited_));
-  return exit_status::impossible;
-}
-
-int Place::refuse_cycle(const Acquired& acquired) {
-  auto view = view_pool(*pool_, picture_);
-  if (!view) return fail(view.error());
-  say_last("would wait for ever: " + cycle_text(*view, acquired.snapshot, acquired.cycle) +
-           "; ask for all of it in one claim, or first");
-  return exit_status::impossible;
 }
 
 std::unique_ptr<DriverAdmission> Place::admission_for(const ClaimPart& part) {
@@ -421,123 +308,6 @@ void Place::release_all() {
     (void)seat->engine.release();
   }
   seats_.clear();
-}
-
-Job Place::job_of(const Seat& seat) const {
-  const Record& record = seat.engine.record();
-  Job job;
-  job.id = record.id.view();
-  job.uid = ::geteuid();
-  job.pid = record.info.pid;
-  job.verb = options_.verb == PlaceVerb::run ? "run" : options_.verb == PlaceVerb::hold ? "hold" : "adopt";
-  job.label = record.info.label;
-  job.command = record.info.command;
-  job.pool = pool_->path();
-  if (record.parent) job.parent = record.parent->view();
-  job.priority = record.priority;
-  job.expect_s = record.expect_s;
-  job.claim = record.claim;
-  job.claim.eligible.clear();
-  job.arrival_us = seat.since_us != 0 ? seat.since_us : record.arrival_us;
-  return job;
-}
-
-void Place::note_past(const Seat& seat, int64_t came_us, How how, int status, int signal) {
-  if (options_.turn) return;
-  Job job = job_of(seat);
-  if (job.arrival_us == 0) job.arrival_us = came_us;
-  job.ended_us = std::max(job.arrival_us, wall_us());
-  job.how = how;
-  job.status = status;
-  job.signal = signal;
-  past_.push_back(std::move(job));
-}
-
-std::vector<Job> Place::jobs() {
-  std::vector<Job> out;
-  if (options_.turn) return out;
-  for (const auto& seat : seats_) {
-    Job job = job_of(*seat);
-    job.seated_us = seat->acquired.seated_us;
-    for (const DeviceRef& granted : seat->acquired.devices)
-      for (const Device& d : picture_.devices)
-        if (d.uuid == granted.uuid)
-          job.devices.push_back({d.uuid, d.index, job.claim.gpu.whole ? granted.vram_bytes : job.claim.gpu.vram_bytes});
-    // Most often our record stands as we wrote it, and nobody else's need be read.
-    struct stat st {};
-    const std::string name = record_name(seat->engine.record());
-    if (::fstatat(pool_->fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
-      const auto still = seat->engine.still_ours();
-      if (still.ok() && !*still) job.how = seat->ledger.told_to_leave() ? How::released : How::lost;
-    }
-    out.push_back(std::move(job));
-  }
-  return out;
-}
-
-int Place::tell_preview(const PartyInfo& info) {
-  std::string on;
-  for (const ClaimPart& part : parts()) {
-    Seat seat(*pool_, -1);
-    const auto admission = admission_for(part);
-    if (admission) seat.engine.heed(*admission);
-    const auto machine = machine_for(part);
-    if (machine) seat.engine.heed(*machine);
-    const auto preview = seat.engine.preview(request_for(part, info));
-    if (!preview) return fail(preview.error());
-    if (preview->ending == Ending::impossible) return refuse_impossible(*preview);
-    if (preview->ending == Ending::cycle) return refuse_cycle(*preview);
-    if (preview->ending != Ending::seated) {
-      const auto words = look_for_waiter(*pool_, picture_, seat.engine.record(), preview->refusal);
-      if (!words) return fail(words.error());
-      return put("would wait for " + waiting_text(*words) + "\n") ? exit_status::busy : exit_status::unavailable;
-    }
-    for (const DeviceRef& granted : preview->devices)
-      for (const Device& d : picture_.devices)
-        if (d.uuid == granted.uuid) on += (on.empty() ? " on GPU " : ", ") + std::to_string(d.index);
-  }
-  return put("would start now" + on + "\n") ? exit_status::ok : exit_status::unavailable;
-}
-
-std::vector<UsageLimit> Place::usage_limits() const {
-  std::vector<UsageLimit> out;
-  for (const auto& seat : seats_) {
-    const Record& record = seat->engine.record();
-    // Inside another lease, it is that one's use that is looked at.
-    if (record.parent || record.claim.gpu.count == 0 || picture_.devices.empty()) continue;
-    if (picture_.devices.front().simulated) continue;
-    if (record.with && uses_memory_of_lease(record.claim.gpu)) continue;
-    for (const uint16_t ordinal : record.grant) {
-      const DeviceRef& d = record.claim.eligible.at(ordinal);
-      out.push_back({PartyKey::of(record.id, record.dir), d.uuid,
-                     record.claim.gpu.whole ? d.vram_bytes : record.claim.gpu.vram_bytes});
-    }
-  }
-  return out;
-}
-
-LeaseEnvironment Place::environment() const {
-  LeaseEnvironment out;
-  out.id = seats_.front()->engine.record().id.view();
-  out.pool = pool_->path();
-  out.life_fd = seats_.front()->life.get();
-  for (const auto& seat : seats_) {
-    if (!seat->token.empty()) out.tokens += (out.tokens.empty() ? "" : ":") + seat->token;
-    for (const DeviceRef& granted : seat->acquired.devices)
-      for (const Device& d : picture_.devices)
-        if (d.uuid == granted.uuid) out.devices.push_back(d);
-  }
-  std::sort(out.devices.begin(), out.devices.end(), [](const Device& a, const Device& b) { return a.index < b.index; });
-  if (!around_.tokens.empty()) out.tokens += ":" + around_.tokens;
-  // CUDA may still count a card that its driver cannot name.
-  out.visible_by_uuid = options_.visible_by_uuid || !missing_card(picture_).empty();
-  if (options_.cap_env) {
-    out.vram_cap_bytes = options_.claim.gpu.vram_bytes;
-    out.compute_cap_pct = options_.claim.gpu.compute_pct;
-    out.mps_runs = mps_runs();
-  }
-  out.threads = thread_cap(options_);
-  return out;
 }
 
 }  // namespace berth

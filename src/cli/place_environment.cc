@@ -1,0 +1,76 @@
+// What the command of a place finds, and may use.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "cli/place.h"
+#include "device/probe_run.h"
+
+namespace berth {
+
+namespace {
+
+// Where NVIDIA's MPS control daemon listens; its documentation, "Environment variables".
+bool mps_runs() {
+  const char* named = std::getenv("CUDA_MPS_PIPE_DIRECTORY");
+  const std::string dir = named == nullptr || *named == '\0' ? "/tmp/nvidia-mps" : named;
+  return ::access((dir + "/control").c_str(), F_OK) == 0;
+}
+
+}  // namespace
+
+std::vector<std::string> own_environment() {
+  std::vector<std::string> out;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) out.emplace_back(*entry);
+  return out;
+}
+
+std::optional<int64_t> thread_cap(const RunOptions& options) {
+  if (options.threads) return options.threads;
+  const int64_t cpus = amount_of(options.claim, "cpu");
+  return cpus > 0 ? std::optional<int64_t>(cpus) : std::nullopt;
+}
+
+std::vector<UsageLimit> Place::usage_limits() const {
+  std::vector<UsageLimit> out;
+  for (const auto& seat : seats_) {
+    const Record& record = seat->engine.record();
+    // Inside another lease, it is that one's use that is looked at.
+    if (record.parent || record.claim.gpu.count == 0 || picture_.devices.empty()) continue;
+    if (picture_.devices.front().simulated) continue;
+    if (record.with && uses_memory_of_lease(record.claim.gpu)) continue;
+    for (const uint16_t ordinal : record.grant) {
+      const DeviceRef& d = record.claim.eligible.at(ordinal);
+      out.push_back({PartyKey::of(record.id, record.dir), d.uuid,
+                     record.claim.gpu.whole ? d.vram_bytes : record.claim.gpu.vram_bytes});
+    }
+  }
+  return out;
+}
+
+LeaseEnvironment Place::environment() const {
+  LeaseEnvironment out;
+  out.id = seats_.front()->engine.record().id.view();
+  out.pool = pool_->path();
+  out.life_fd = seats_.front()->life.get();
+  for (const auto& seat : seats_) {
+    if (!seat->token.empty()) out.tokens += (out.tokens.empty() ? "" : ":") + seat->token;
+    for (const DeviceRef& granted : seat->acquired.devices)
+      for (const Device& d : picture_.devices)
+        if (d.uuid == granted.uuid) out.devices.push_back(d);
+  }
+  std::sort(out.devices.begin(), out.devices.end(), [](const Device& a, const Device& b) { return a.index < b.index; });
+  if (!around_.tokens.empty()) out.tokens += ":" + around_.tokens;
+  // CUDA may still count a card that its driver cannot name.
+  out.visible_by_uuid = options_.visible_by_uuid || !missing_card(picture_).empty();
+  if (options_.cap_env) {
+    out.vram_cap_bytes = options_.claim.gpu.vram_bytes;
+    out.compute_cap_pct = options_.claim.gpu.compute_pct;
+    out.mps_runs = mps_runs();
+  }
+  out.threads = thread_cap(options_);
+  return out;
+}
+
+}  // namespace berth

@@ -1,0 +1,65 @@
+// What the history is to know of a place.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/sys.h"
+#include "cli/place.h"
+
+namespace berth {
+
+Job Place::job_of(const Seat& seat) const {
+  const Record& record = seat.engine.record();
+  Job job;
+  job.id = record.id.view();
+  job.uid = ::geteuid();
+  job.pid = record.info.pid;
+  job.verb = options_.verb == PlaceVerb::run ? "run" : options_.verb == PlaceVerb::hold ? "hold" : "adopt";
+  job.label = record.info.label;
+  job.command = record.info.command;
+  job.pool = pool_->path();
+  if (record.parent) job.parent = record.parent->view();
+  job.priority = record.priority;
+  job.expect_s = record.expect_s;
+  job.claim = record.claim;
+  job.claim.eligible.clear();
+  job.arrival_us = seat.since_us != 0 ? seat.since_us : record.arrival_us;
+  return job;
+}
+
+void Place::note_past(const Seat& seat, int64_t came_us, How how, int status, int signal) {
+  if (options_.turn) return;
+  Job job = job_of(seat);
+  if (job.arrival_us == 0) job.arrival_us = came_us;
+  job.ended_us = std::max(job.arrival_us, wall_us());
+  job.how = how;
+  job.status = status;
+  job.signal = signal;
+  past_.push_back(std::move(job));
+}
+
+std::vector<Job> Place::jobs() {
+  std::vector<Job> out;
+  if (options_.turn) return out;
+  for (const auto& seat : seats_) {
+    Job job = job_of(*seat);
+    job.seated_us = seat->acquired.seated_us;
+    for (const DeviceRef& granted : seat->acquired.devices)
+      for (const Device& d : picture_.devices)
+        if (d.uuid == granted.uuid)
+          job.devices.push_back({d.uuid, d.index, job.claim.gpu.whole ? granted.vram_bytes : job.claim.gpu.vram_bytes});
+    // Most often our record stands as we wrote it, and nobody else's need be read.
+    struct stat st {};
+    const std::string name = record_name(seat->engine.record());
+    if (::fstatat(pool_->fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+      const auto still = seat->engine.still_ours();
+      if (still.ok() && !*still) job.how = seat->ledger.told_to_leave() ? How::released : How::lost;
+    }
+    out.push_back(std::move(job));
+  }
+  return out;
+}
+
+}  // namespace berth

@@ -1,0 +1,68 @@
+// What is said of a claim that gets no place, or is only asked for one.
+#include "cli/exit_status.h"
+#include "cli/hold_and_wait.h"
+#include "cli/impossible_text.h"
+#include "cli/place.h"
+#include "cli/say.h"
+#include "cli/status_json.h"
+#include "cli/view.h"
+#include "cli/waiting_look.h"
+
+namespace berth {
+
+int Place::refuse_busy(const Record& record, const std::string& reason) {
+  auto view = view_pool(*pool_, picture_);
+  if (!view) return fail(view.error());
+  const auto words = look_for_waiter(*pool_, picture_, record, reason);
+  const std::optional<int64_t> eta_s = words.ok() ? words->eta_s : std::nullopt;
+  const std::string& why = words.ok() ? words->objection : reason;
+  const std::string line = busy_json(*view, rivals_in_the_way(*view, record), why, eta_s) + "\n";
+  put_last(line);
+  return exit_status::busy;
+}
+
+// Inside of a lease it is a part of the claim that falls short; said is the whole of it.
+int Place::refuse_impossible(const Acquired& acquired) const {
+  std::vector<Shortfall> shortfalls = acquired.shortfalls;
+  for (Shortfall& s : shortfalls) {
+    if (s.what == "gpu") s.asked = options_.claim.gpu.count;
+    for (const NamedAmount& c : options_.claim.counters)
+      if (s.what == c.name) s.asked = c.amount;
+  }
+  say_last(impossible_text(shortfalls, options_, picture_.devices, inherited_));
+  return exit_status::impossible;
+}
+
+int Place::refuse_cycle(const Acquired& acquired) {
+  auto view = view_pool(*pool_, picture_);
+  if (!view) return fail(view.error());
+  say_last("would wait for ever: " + cycle_text(*view, acquired.snapshot, acquired.cycle) +
+           "; ask for all of it in one claim, or first");
+  return exit_status::impossible;
+}
+
+int Place::tell_preview(const PartyInfo& info) {
+  std::string on;
+  for (const ClaimPart& part : parts()) {
+    Seat seat(*pool_, -1);
+    const auto admission = admission_for(part);
+    if (admission) seat.engine.heed(*admission);
+    const auto machine = machine_for(part);
+    if (machine) seat.engine.heed(*machine);
+    const auto preview = seat.engine.preview(request_for(part, info));
+    if (!preview) return fail(preview.error());
+    if (preview->ending == Ending::impossible) return refuse_impossible(*preview);
+    if (preview->ending == Ending::cycle) return refuse_cycle(*preview);
+    if (preview->ending != Ending::seated) {
+      const auto words = look_for_waiter(*pool_, picture_, seat.engine.record(), preview->refusal);
+      if (!words) return fail(words.error());
+      return put("would wait for " + waiting_text(*words) + "\n") ? exit_status::busy : exit_status::unavailable;
+    }
+    for (const DeviceRef& granted : preview->devices)
+      for (const Device& d : picture_.devices)
+        if (d.uuid == granted.uuid) on += (on.empty() ? " on GPU " : ", ") + std::to_string(d.index);
+  }
+  return put("would start now" + on + "\n") ? exit_status::ok : exit_status::unavailable;
+}
+
+}  // namespace berth
