@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/pid_namespace.h"
@@ -20,15 +21,19 @@ namespace {
 // Watches what the command has of the machine's memory.
 class RamCompanion : public Companion {
  public:
-  RamCompanion(int64_t claimed_bytes, const RamScope* scope, bool ends_command)
+  RamCompanion(int64_t claimed_bytes, std::function<int64_t()> claimed, const RamScope* scope, bool ends_command)
       : watch_(
             claimed_bytes, scope, [] { return left_running([](pid_t) { return false; }); },
             [this](int64_t used_bytes) { speak_of(used_bytes); }),
+        scope_(scope),
         claimed_bytes_(claimed_bytes),
+        limited_bytes_(claimed_bytes),
+        claimed_(std::move(claimed)),
         ends_command_(ends_command) {}
   [[nodiscard]] int fd() const override { return -1; }
   [[nodiscard]] int64_t due_us() const override { return watch_.due_us(); }
   [[nodiscard]] bool act() override {
+    heed_resize();
     watch_.act();
     return over_ && ends_command_;
   }
@@ -40,8 +45,20 @@ class RamCompanion : public Companion {
         "; others may run out of memory" + (ends_command_ ? ", so it is ended (--over-use term)" : ""));
   }
 
+  // Less than it has would end it on the spot: the limit follows what it gives back.
+  void heed_resize() {
+    if (claimed_) claimed_bytes_ = claimed_();
+    watch_.set_claim(claimed_bytes_);
+    const int64_t limit_bytes = std::max(claimed_bytes_, std::min(limited_bytes_, watch_.last_bytes()));
+    if (scope_ == nullptr || limit_bytes == limited_bytes_) return;
+    if (scope_->limit(limit_bytes)) limited_bytes_ = limit_bytes;
+  }
+
   RamWatch watch_;
+  const RamScope* scope_;
   int64_t claimed_bytes_;
+  int64_t limited_bytes_;
+  std::function<int64_t()> claimed_;
   bool ends_command_;
   bool over_ = false;
 };
@@ -67,9 +84,10 @@ void RamGuard::limit(Command& command) const {
   if (scope_) command.cgroup_fd = scope_->procs_fd();
 }
 
-std::unique_ptr<Companion> RamGuard::companion() {
+std::unique_ptr<Companion> RamGuard::companion(std::function<int64_t()> claimed) {
   if (claimed_bytes_ == 0) return nullptr;
-  return std::make_unique<RamCompanion>(claimed_bytes_, scope_ ? &*scope_ : nullptr, options_.over_use_ends);
+  return std::make_unique<RamCompanion>(claimed_bytes_, std::move(claimed), scope_ ? &*scope_ : nullptr,
+                                        options_.over_use_ends);
 }
 
 void RamGuard::started(pid_t pid) {

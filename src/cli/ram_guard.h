@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,8 +22,9 @@ class RamGuard {
   explicit RamGuard(const RunOptions& options);
 
   void limit(Command& command) const;
-  // nullptr where there is nothing to watch.
-  [[nodiscard]] std::unique_ptr<Companion> companion();
+  // nullptr where there is nothing to watch. `claimed`: how much it is by now, which berth resize may have changed;
+  // none: what it was at first.
+  [[nodiscard]] std::unique_ptr<Companion> companion(std::function<int64_t()> claimed = {});
   // The command runs: is it where it was put?
   void started(pid_t pid);
   // Says so where the kernel has ended some of it.

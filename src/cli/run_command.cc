@@ -204,7 +204,12 @@ std::optional<int> run_in_place(Place& place, RamGuard& ram) {
     usage = watch.get();
     companions.push_back(std::move(watch));
   }
-  if (auto watch = ram.companion()) companions.push_back(std::move(watch));
+  const auto claimed_ram = [&place] {
+    int64_t bytes = 0;
+    for (const auto& seat : place.seats()) bytes += amount_of(seat->engine.record().claim, "ram");
+    return bytes;
+  };
+  if (auto watch = ram.companion(claimed_ram)) companions.push_back(std::move(watch));
   for (const auto& companion : companions) beside.push_back(companion.get());
   Notices notices = notices_for(options);
   notices.started = [&](pid_t pid) {

@@ -74,11 +74,14 @@ std::optional<RamScope> RamScope::make(const std::string& root, int64_t claimed_
 }
 
 // Swap is not memory that was claimed: a job is ended rather than the machine's disk kept busy with it.
-bool RamScope::limit(int64_t claimed_bytes) {
+bool RamScope::limit(int64_t claimed_bytes) const {
   const std::string hard = std::to_string(hard_limit_bytes(claimed_bytes));
   if (version_ == 1) {
+    // Not there without swap accounting. It may never be the lower of the two: raised first, lowered last.
+    const std::string with_swap = path_ + "/memory.memsw.limit_in_bytes";
+    (void)write_file(with_swap, hard);
     if (!write_file(path_ + "/memory.limit_in_bytes", hard)) return false;
-    (void)write_file(path_ + "/memory.memsw.limit_in_bytes", hard);  // not there without swap accounting
+    (void)write_file(with_swap, hard);
     return true;
   }
   if (!write_file(path_ + "/memory.max", hard)) return false;

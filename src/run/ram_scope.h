@@ -30,12 +30,13 @@ class RamScope {
   [[nodiscard]] const std::string& path() const { return path_; }
   // What its processes have and the kernel could not drop.
   [[nodiscard]] std::optional<int64_t> used_bytes() const;
+  // For another claim than it was made for (berth resize). False where the kernel does not take it.
+  [[nodiscard]] bool limit(int64_t claimed_bytes) const;
   // Whether the kernel has ended somebody in it for want of memory.
   [[nodiscard]] bool ran_out() const;
 
  private:
   RamScope(std::string path, int version) : path_(std::move(path)), version_(version) {}
-  bool limit(int64_t claimed_bytes);
 
   std::string path_;
   int version_;

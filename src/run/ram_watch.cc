@@ -61,6 +61,7 @@ void RamWatch::act() {
   if (monotonic_us() < next_us_) return;
   next_us_ = monotonic_us() + pace_us;
   const auto used = used_bytes();
+  if (used) last_bytes_ = *used;
   if (!used || *used <= claimed_bytes_ || *used <= reported_bytes_ + reported_bytes_ / 8) return;
   reported_bytes_ = *used;
   on_overuse_(*used);

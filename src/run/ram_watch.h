@@ -28,6 +28,10 @@ class RamWatch {
   [[nodiscard]] int64_t due_us() const { return next_us_; }
   // Does what is due. Never blocks.
   void act();
+  // From the next look on.
+  void set_claim(int64_t claimed_bytes) { claimed_bytes_ = claimed_bytes; }
+  // What they had at the last look that told.
+  [[nodiscard]] int64_t last_bytes() const { return last_bytes_; }
 
  private:
   [[nodiscard]] std::optional<int64_t> used_bytes();
@@ -39,6 +43,7 @@ class RamWatch {
   std::shared_ptr<std::atomic<int64_t>> shares_;  // while a thread adds them up; -1 until it has
   int64_t next_us_;
   int64_t reported_bytes_ = 0;
+  int64_t last_bytes_ = 0;
 };
 
 }  // namespace berth

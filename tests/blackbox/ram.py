@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from berthtest import Pool, check, kill, main, wait_exit, wait_until  # noqa: E402
+from berthtest import Pool, check, children, kill, main, wait_exit, wait_until  # noqa: E402
 
 MIB = 1 << 20
 # Touches as much as makes it ARG MiB large with all it has, says since when, and stays a moment.
@@ -79,6 +79,44 @@ def test_who_takes_more_is_ended_with_its_tree_where_it_said_so():
         check(wait_exit(job, 20) == 128 + 15, pool.err(job))
         check("so it is ended (--over-use term)" in pool.err(job), pool.err(job))
         check(not pool.leases() and not pool.leftovers(), pool.leases())
+
+
+def test_a_resized_claim_is_what_counts():
+    script = """
+import os, sys, time
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+data = bytearray(b"x") * (150 << 20)
+time.sleep(2.5)
+"""
+    with Pool(ram="600M") as pool:
+        go = os.path.join(pool.tmp, "go")
+        job = pool.spawn("run", "--ram", "40M", "--over-use", "term", "--", sys.executable, "-c", script, go)
+        pool.wait_for(held=1)
+        done = pool.run("resize", pool.leases("held")[0]["id"], "--ram", "200M")
+        check(done.returncode == 0, done.stderr)
+        if in_force(pool) == "cgroup":
+            wait_until(lambda: limit_of(job) == LIMIT_OF_200M, what="the new limit", pool=pool)
+        open(go, "w", encoding="ascii").close()
+        check(wait_exit(job, 20, pool) == 0 and pool.err(job) == "", pool.err(job))
+
+
+LIMIT_OF_200M = 200 * MIB + 200 * MIB // 16 + 16 * MIB  # hard_limit_bytes()
+
+
+def limit_of(job):
+    """What the kernel lets its command have, or None where that has no cgroup of its own."""
+    for pid in children(job.pid):
+        with open(f"/proc/{pid}/cgroup", encoding="ascii") as f:
+            for line in f:
+                number, controllers, path = line.rstrip("\n").split(":", 2)
+                if not path.endswith(f"/berth-{job.pid}"):
+                    continue
+                file = f"/sys/fs/cgroup/memory{path}/memory.limit_in_bytes" if controllers else \
+                    f"/sys/fs/cgroup{path}/memory.max"
+                with open(file, encoding="ascii") as limit:
+                    return int(limit.read())
+    return None
 
 
 def test_what_forks_share_counts_once():
