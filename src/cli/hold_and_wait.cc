@@ -1,8 +1,5 @@
 #include "cli/hold_and_wait.h"
 
-#include <algorithm>
-#include <set>
-
 namespace berth {
 
 namespace {
@@ -34,18 +31,8 @@ std::string cycle_text(const PoolView& view, const Snapshot& snapshot, const std
 
 std::vector<std::string> cycle_notes(const PoolView& view) {
   std::vector<std::string> notes;
-  const std::vector<bool> left = stuck(view.snapshot, {}, work_at_leisure);
-  std::set<int> told;
-  for (size_t i = 0; i < left.size(); ++i) {
-    const Party& party = view.snapshot.parties[i];
-    const auto self = static_cast<int>(i);
-    if (!left[i] || party.state == PartyState::held || !(party.seconds || party.nested) || told.contains(self))
-      continue;
-    const std::vector<CycleWait> cycle = closed_cycle(view.snapshot, {}, self, work_at_leisure);
-    if (cycle.empty()) continue;
-    for (const CycleWait& wait : cycle) told.insert(wait.waiter);
+  for (const std::vector<CycleWait>& cycle : cycles(view.snapshot, work_at_leisure))
     notes.push_back("hold-and-wait: " + cycle_text(view, view.snapshot, cycle) + "; it ends when one of them gives up");
-  }
   return notes;
 }
 

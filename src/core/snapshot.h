@@ -58,7 +58,7 @@ enum class PartyState : uint8_t {
   aside,    // a waiter that was stopped and said so: passed over until it comes back
 };
 
-// What a holder said of giving way, and what became of it. Letters of a record's "way" word.
+// What a party said of giving way, or up, and what became of it. Letters of a record's "way" word.
 struct Way {
   bool reclaimable = false;  // r: may be asked to give way
   bool preemptible = false;  // p: and be ended for it
@@ -67,6 +67,7 @@ struct Way {
   bool yielding = false;     // y: it was asked and is about it
   bool unheeded = false;     // u: it was asked, its time is over, and it keeps its place
   bool idle = false;         // i: its devices have shown no activity for as long as it said
+  bool gives_up = false;     // t: of a waiter, that it has a deadline and then waits no more
   friend bool operator==(const Way&, const Way&) = default;
 };
 

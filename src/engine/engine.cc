@@ -46,6 +46,7 @@ Result<> Engine::sit_down(Look& look) {
   record_.way = Way{};
   record_.way.reclaimable = said.reclaimable;
   record_.way.preemptible = said.preemptible;
+  record_.way.gives_up = said.gives_up;  // the name keeps its room
   for (const uint16_t device : look.plan.seat_of(look.self))
     for (const Eligible& e : look.snapshot.eligible(self))
       if (e.device == device) record_.grant.push_back(e.ordinal);
@@ -221,6 +222,7 @@ void Engine::leave_in_time() {
 
 Result<Acquired> Engine::acquire(const Request& request, const WaitRule& rule) {
   begin(request);
+  record_.way.gives_up = rule.deadline_us >= 0;
   return wait_for_seat(rule);
 }
 
@@ -309,7 +311,8 @@ Result<Engine::Turn> Engine::turn(const WaitRule& rule, int64_t lock_until_us) {
     left.snapshot = std::move(looked->snapshot);
     return out;
   }
-  if (looked->verdict() == Verdict::wait && !rule.no_wait && !std::exchange(asked_for_cycle_, true)) {
+  const bool gives_up = rule.no_wait || rule.deadline_us >= 0;  // so it closes no cycle
+  if (looked->verdict() == Verdict::wait && !gives_up && !std::exchange(asked_for_cycle_, true)) {
     Acquired refused;
     const auto closes = closes_cycle(refused);
     if (closes.ok() && *closes) {

@@ -64,7 +64,7 @@ constexpr struct {
   char letter;
   bool Way::*flag;
 } way_letters[] = {{'r', &Way::reclaimable}, {'p', &Way::preemptible}, {'b', &Way::busy}, {'a', &Way::asked},
-                   {'y', &Way::yielding},    {'u', &Way::unheeded},    {'i', &Way::idle}};
+                   {'y', &Way::yielding},    {'u', &Way::unheeded},    {'i', &Way::idle}, {'t', &Way::gives_up}};
 
 std::string encode_way(const Way& way) {
   std::string out;
@@ -97,7 +97,7 @@ bool stands_in_name(const Record& record, const std::string& claim) {
   if (record.ttl_us > 0 || record.ends_us > 0) room -= ends_word;
   if (record.with) room -= with_word;
   if (record.debt_us > 0 || record.way.reclaimable) room -= debt_word;  // who gives way may come to have one
-  if (record.way.reclaimable || record.may_idle || record.way.idle) room -= way_word;
+  if (record.way.reclaimable || record.may_idle || record.way.idle || record.way.gives_up) room -= way_word;
   return !record.claim_apart && claim.size() <= room && claim.find('/') == std::string::npos;
 }
 

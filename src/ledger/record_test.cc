@@ -242,6 +242,7 @@ Record any_record() {
   r.debt_us = *rc::gen::element<int64_t>(0, 1, max_amount);
   if (r.state == PartyState::held) r.ends_us = *rc::gen::element<int64_t>(0, 1, max_amount);
   r.way.reclaimable = *rc::gen::arbitrary<bool>();
+  r.way.gives_up = *rc::gen::arbitrary<bool>();
   if (r.way.reclaimable) r.way.yielding = r.way.idle = *rc::gen::arbitrary<bool>();
   const int counters = *rc::gen::inRange(0, static_cast<int>(max_claim_counters) + 1);
   for (int i = 0; i < counters; ++i)

@@ -6,7 +6,8 @@
 // seats, in the pool or in a lease, ends as well; and so on until nothing moves. Who is left is stuck.
 //
 // In doubt nobody is stuck. Who was stopped may come back, a driver may change its mind, an expected end
-// comes: only who is left both with and without all that counts.
+// comes: only who is left both with and without all that counts. Nor does a wait last that ends by itself
+// (Way::gives_up), nor a reclaimable holder where somebody of higher priority may ask it to give way.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@
 
 namespace berth {
 
-// Parties looked at, all rounds together. Whoever asks for more is told that nobody is stuck.
+// Parties planned for, all rounds of a call together. Whoever asks for more is told that nobody is stuck.
 inline constexpr int64_t work_under_lock = 100'000;
 inline constexpr int64_t work_at_leisure = 3'000'000;
 
@@ -35,5 +36,8 @@ struct CycleWait {
 // is seated, the last one's after self is. Empty: it closes none; it may wait for others that are stuck.
 [[nodiscard]] std::vector<CycleWait> closed_cycle(const Snapshot& all, const std::vector<bool>& absent, int self,
                                                   int64_t most_work);
+
+// Of those that are there, each once: no two of them have a waiter in common. For people.
+[[nodiscard]] std::vector<std::vector<CycleWait>> cycles(const Snapshot& all, int64_t most_work);
 
 }  // namespace berth

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <ctime>
+#include <functional>
 #include <set>
 
 #include "sched/any_pool.h"
@@ -228,6 +230,119 @@ RC_GTEST_PROP(Deadlock, WhoIsNotStuckIsSeatedByTheOrderFound, ()) {
     if (!left[i] && !can) RC_FAIL(sketch(s) + "takes it that this is seated: " + std::to_string(i));
     if (left[i] && can) RC_FAIL(sketch(s) + "takes it that this is stuck: " + std::to_string(i));
   }
+}
+
+// a holds x and b holds y; `a2` waits inside of a for y.
+struct HalfACycle {
+  HalfACycle() : pool({{"x", 1}, {"y", 1}}) {
+    a = pool.holds(counts({{"x", 1}}));
+    b = pool.holds(counts({{"y", 1}}));
+    a2 = pool.waits(counts({{"y", 1}}));
+    ask_inside(pool.snapshot, a2, a);
+  }
+  // The other half; whether it is refused.
+  bool closes(int priority = 0) {
+    const int b2 = pool.waits(counts({{"x", 1}}), priority);
+    ask_inside(pool.snapshot, b2, b);
+    return !closed_cycle(pool.snapshot, {}, b2, work_under_lock).empty();
+  }
+  Party& at(int party) { return pool.snapshot.parties[static_cast<size_t>(party)]; }
+  PoolSketch pool;
+  int a, b, a2;
+};
+
+TEST(Deadlock, WhoHasADeadlineIsWaitedFor) {
+  HalfACycle half;
+  half.at(half.a2).way.gives_up = true;
+  EXPECT_FALSE(half.closes());
+  EXPECT_TRUE(HalfACycle().closes());
+}
+
+TEST(Deadlock, AHolderThatGivesWayToAHigherPriorityEnds) {
+  struct Case {
+    Way way;
+    int priority;
+    bool closes;
+  };
+  const Case cases[] = {
+      {{.reclaimable = true}, 1, false},
+      {{.reclaimable = true}, 0, true},
+      {{.reclaimable = false}, 1, true},
+      {{.reclaimable = true, .busy = true}, 1, false},
+      {{.reclaimable = true, .unheeded = true}, 1, true},
+      {{.reclaimable = true, .asked = true}, 0, false},
+  };
+  for (const Case& c : cases) {
+    HalfACycle half;
+    half.at(half.a).way = c.way;
+    EXPECT_EQ(half.closes(c.priority), c.closes) << "case " << &c - cases;
+  }
+}
+
+TEST(Deadlock, NobodyGivesWayInVain) {
+  HalfACycle half;
+  half.at(half.a).way.reclaimable = true;
+  const int b2 = half.pool.waits(counts({{"x", 1}, {"y", 1}}), 1);  // its own lease has y
+  ask_inside(half.pool.snapshot, b2, half.b);
+  EXPECT_FALSE(closed_cycle(half.pool.snapshot, {}, b2, work_under_lock).empty());
+}
+
+TEST(Deadlock, EachCycleIsTold) {
+  PoolSketch pool({{"x", 1}, {"y", 1}, {"z", 1}, {"u", 1}, {"cpu", 9}});
+  const auto lease_that_wants = [&](const char* has, const char* wants) {
+    const int lease = pool.holds(counts({{has, 1}}));
+    ask_inside(pool.snapshot, pool.waits(counts({{wants, 1}})), lease);
+  };
+  lease_that_wants("cpu", "x");  // behind the first
+  lease_that_wants("x", "y");
+  lease_that_wants("z", "u");
+  lease_that_wants("y", "x");
+  lease_that_wants("u", "z");
+  const auto found = cycles(pool.snapshot, work_at_leisure);
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].size() + found[1].size(), 4U);
+  EXPECT_EQ(found[0].front().waiter, 3);
+  EXPECT_EQ(found[1].front().waiter, 5);
+}
+
+// ---- how long it takes: CPU time, so that a busy machine does not count, and several times what it is ----
+
+double cpu_ms(const std::function<void()>& run) {
+  const std::clock_t from = std::clock();
+  run();
+  return 1000.0 * static_cast<double>(std::clock() - from) / CLOCKS_PER_SEC;
+}
+
+TEST(DeadlockTakes, AMomentForHundredsOfWaitersBehindACycle) {
+  PoolSketch pool({{"x", 1}, {"y", 1}, {"cpu", 1000}});
+  const auto lease_that_wants = [&](const char* has, const char* wants) {
+    const int lease = pool.holds(counts({{has, 1}}));
+    ask_inside(pool.snapshot, pool.waits(counts({{wants, 1}})), lease);
+  };
+  lease_that_wants("x", "y");
+  lease_that_wants("y", "x");
+  for (int i = 0; i < 400; ++i) lease_that_wants("cpu", "x");
+  std::vector<std::vector<CycleWait>> found;
+  const double ms = cpu_ms([&] { found = cycles(pool.snapshot, work_at_leisure); });
+  EXPECT_EQ(found.size(), 1U);
+  RecordProperty("ms", std::to_string(ms));
+  EXPECT_LT(ms, 400);
+}
+
+TEST(DeadlockTakes, AMomentForAThousandLeasesWithOneInsideEach) {
+  PoolSketch pool({{"cpu", 1000}, {"x", 1}});
+  constexpr int leases = 1000;
+  for (int i = 0; i < leases; ++i) pool.holds(counts({{"cpu", 1}}));
+  for (int i = 0; i < leases; ++i) pool.holds(counts({{"cpu", 1}}));
+  const int other = pool.holds(counts({{"x", 1}}));
+  const int more = pool.waits(counts({{"x", 1}}));
+  for (int i = 0; i < leases; ++i) serve_inside(pool.snapshot, leases + i, i);
+  ask_inside(pool.snapshot, more, other);
+  bool closes = false;
+  const double ms = cpu_ms([&] { closes = !closed_cycle(pool.snapshot, {}, more, work_under_lock).empty(); });
+  EXPECT_TRUE(closes);
+  RecordProperty("ms", std::to_string(ms));
+  EXPECT_LT(ms, 100);
 }
 
 TEST(Deadlock, SaysNothingWhenTheWorkIsTooMuch) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/text.h"
 #include "sched/precedence.h"
 #include "sched/quota.h"
 #include "sched/timeline.h"
@@ -102,7 +103,9 @@ class Walk {
     const auto open = [&](const Quotas::Use& use) { quota_left_[use.item] = snapshot_.policy.quotas[use.quota].most; };
     each(holders_, open);
     each(line_, open);
-    each(holders_, [&](const Quotas::Use& use) { quota_left_[use.item] -= use.amount; });
+    each(holders_, [&](const Quotas::Use& use) {
+      quota_left_[use.item] = std::max(-max_amount, quota_left_[use.item] - use.amount);
+    });
   }
 
   // In the order of the line: whether what is left to its user is enough for it. See quota.h.

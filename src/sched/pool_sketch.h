@@ -37,7 +37,8 @@ class PoolSketch {
     const auto number = static_cast<int>(snapshot.parties.size());
     Record record;
     record.id.text.fill('a');
-    record.id.text[8] = static_cast<char>('a' + number / 26);
+    record.id.text[7] = static_cast<char>('a' + number / (26 * 26));
+    record.id.text[8] = static_cast<char>('a' + number / 26 % 26);
     record.id.text[9] = static_cast<char>('a' + number % 26);
     record.dir = dir_;
     record.arrival_us = 1'000'000 + number;

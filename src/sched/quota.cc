@@ -7,9 +7,35 @@
 
 namespace berth {
 
+namespace {
+
+constexpr int most_leases = 16;  // one inside the other
+
+// A turn takes no card that a lease around it has: that lease takes it.
+int64_t cards_of(const Snapshot& snapshot, const Party& party) {
+  if (!party.seconds || !uses_memory_of_lease(party.gpu)) return party.gpu.count;
+  std::vector<uint16_t> cards;
+  if (party.state == PartyState::held)
+    for (const uint16_t device : snapshot.granted(party)) cards.push_back(device);
+  else
+    for (const auto& devices : {snapshot.eligible(party), snapshot.vetoed(party)})
+      for (const Eligible& e : devices) cards.push_back(e.device);
+  const Party* inner = &party;
+  for (int step = 0; step < most_leases && !cards.empty() && (inner->nested || inner->seconds); ++step) {
+    const int lease = snapshot.find(inner->nested ? inner->parent_key() : inner->with_key());
+    if (lease < 0) break;
+    inner = &snapshot.parties[static_cast<size_t>(lease)];
+    const auto had = snapshot.granted(*inner);
+    std::erase_if(cards, [&](uint16_t card) { return std::find(had.begin(), had.end(), card) != had.end(); });
+  }
+  return std::min<int64_t>(party.gpu.count, static_cast<int64_t>(cards.size()));
+}
+
+}  // namespace
+
 int64_t quota_use(const Snapshot& snapshot, const Party& party, const Quota& quota) {
   if (party.nested) return 0;
-  if (quota.name == "gpus") return party.seconds && uses_memory_of_lease(party.gpu) ? 0 : party.gpu.count;
+  if (quota.name == "gpus") return cards_of(snapshot, party);
   for (const Amount& a : snapshot.counters(party))
     if (snapshot.resources[a.resource].name == quota.name) return a.amount;
   return 0;

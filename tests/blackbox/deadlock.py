@@ -89,6 +89,23 @@ def test_who_would_wait_for_itself():
         pool.wait_for(held=0, waiting=0)
 
 
+def test_who_has_a_deadline_closes_no_cycle():
+    for late in "AB":  # it is the first that has one, or the newcomer
+        with Pool(license=1, slot=1) as pool:
+            word = {label: "--timeout 700ms" if label == late else "" for label in "AB"}
+            a = lease(pool, "A", ["-r", "license=1"], f"GO; B run -r slot=1 {word['A']} -- true; echo $?")
+            b = lease(pool, "B", ["-r", "slot=1"], f"GO; B run -r license=1 {word['B']} -- true; echo $?")
+            pool.wait_for(held=2)
+            go(pool, "A")
+            pool.wait_for(held=2, waiting=1)
+            go(pool, "B")
+            wait_exit(a, 10, pool)
+            wait_exit(b, 10, pool)
+            ended = {"A": pool.out(a), "B": pool.out(b)}
+            other = "B" if late == "A" else "A"
+            check(ended[late] == "124\n" and ended[other] == "0\n", f"{late}: {ended} {pool.err(a)} {pool.err(b)}")
+
+
 def test_siblings_inside_one_lease():
     with Pool(x=1, y=1) as pool:
         b = berth()

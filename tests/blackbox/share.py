@@ -5,7 +5,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from berthtest import Pool, check, main, wait_exit, wait_until  # noqa: E402
+from berthtest import Pool, berth, check, main, wait_exit, wait_until  # noqa: E402
 from faultkit import as_user, public_berth  # noqa: E402
 
 
@@ -64,6 +64,16 @@ def test_inside_a_lease_only_the_lease_counts():
         inner = f"{os.environ['BERTH']} run -r slot=1 -- true"
         got = pool.run("run", "-r", "slot=2", "--", "sh", "-c", f"{inner} && {inner}", timeout=10)
         check(got.returncode == 0, got.stderr)
+
+
+def test_a_lease_around_it_does_not_evade_the_quota():
+    with Pool(cpu=4, sim_gpus="2x24G") as pool:
+        check(pool.run("set", "policy.max.gpus_per_user=1").returncode == 0, "set")
+        pool.spawn("run", "--gpus", "1", "--only", "0", "--", "sleep", "60")
+        pool.wait_for(held=1)
+        got = pool.run("run", "--cpu", "1", "--", berth(), "run", "--compute", "100", "--only", "1", "--no-wait", "--", "true",
+                       timeout=10)
+        check(got.returncode == 75, f"{got}")
 
 
 def test_the_quota_is_of_each_user():
@@ -141,4 +151,4 @@ def test_settings_are_checked():
 if __name__ == "__main__":
     main([test_a_user_has_no_more_than_the_quota, test_a_claim_above_it_is_refused, test_inside_a_lease_only_the_lease_counts,
           test_the_quota_is_of_each_user, test_who_had_less_lately_goes_first, test_who_queues_many_takes_turns,
-          test_settings_are_checked])
+          test_a_lease_around_it_does_not_evade_the_quota, test_settings_are_checked])
