@@ -31,23 +31,31 @@ OwnFd unblocked(int fd) {
 size_t write_within(int fd, std::string_view text, int64_t patience_us) {
   const OwnFd own = unblocked(fd);
   const int64_t until_us = monotonic_us() + patience_us;
+  struct stat st {};
+  // What takes what it can at once, or always, need not be asked first.
+  const bool safe = own.valid() || (::fstat(fd, &st) == 0 && S_ISREG(st.st_mode));
   // Through the others' description no more than a pipe with room takes at once.
-  const size_t most = own.valid() ? text.size() : PIPE_BUF;
+  const size_t most = safe ? text.size() : PIPE_BUF;
   size_t done = 0;
+  bool asked = safe;
   while (done < text.size()) {
-    const int64_t left_us = std::max<int64_t>(0, until_us - monotonic_us());
-    pollfd out{own.valid() ? own.get() : fd, POLLOUT, 0};
-    const int ready = ::poll(&out, 1, static_cast<int>((left_us + 999) / 1000));
-    if (ready > 0) {
+    const int out_fd = own.valid() ? own.get() : fd;
+    if (asked) {
       const size_t size = std::min(most, text.size() - done);
-      const ssize_t wrote = retry_eintr([&] { return ::write(out.fd, text.data() + done, size); });
+      const ssize_t wrote = retry_eintr([&] { return ::write(out_fd, text.data() + done, size); });
       if (wrote == 0 || (wrote < 0 && errno != EAGAIN)) break;
-      if (wrote > 0) done += static_cast<size_t>(wrote);
-      if (wrote > 0) continue;  // there was room
-    } else if (ready < 0 && errno != EINTR) {
-      break;
+      if (wrote > 0) {
+        done += static_cast<size_t>(wrote);
+        asked = safe;
+        continue;
+      }
     }
-    if (left_us == 0) break;
+    const int64_t left_us = std::max<int64_t>(0, until_us - monotonic_us());
+    pollfd out{out_fd, POLLOUT, 0};
+    const int ready = ::poll(&out, 1, static_cast<int>((left_us + 999) / 1000));
+    asked = ready > 0;
+    if (ready < 0 && errno != EINTR) break;
+    if (ready <= 0 && left_us == 0) break;
   }
   return done;
 }

@@ -437,7 +437,7 @@ Result<> Engine::evict(const PartyKey& who) {
     auto again = ledger_.read();
     const int twin = again.ok() ? again->find(who) : -1;
     if (twin < 0) break;
-    done = ledger_.evict(again->parties[static_cast<size_t>(twin)]);
+    if (!ledger_.evict(again->parties[static_cast<size_t>(twin)]).ok()) break;  // it was a stranger's, and none
   }
   entered_ = entered;
   if (done.ok()) (void)ledger_.ring(party);

@@ -56,7 +56,7 @@ class LocalLedger final : public Ledger {
   // Whether its record, life and bell are where they were.
   [[nodiscard]] bool entries_stand() override;
   // True once somebody has rung to say that he ends this lease; see evict().
-  [[nodiscard]] bool told_to_leave() const { return told_to_leave_us_ >= 0; }
+  [[nodiscard]] bool told_to_leave() const;
   // True if somebody has read the bell and nobody has asked about it since, and asking.
   [[nodiscard]] bool was_rung() const { return rung_; }
   bool forget_ring() { return std::exchange(rung_, false); }

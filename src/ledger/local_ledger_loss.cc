@@ -14,13 +14,14 @@ namespace {
 
 constexpr int64_t meant_us = 100'000;
 
-// Whether `fd` is still what `path` names.
+// Whether `fd` is still what `path` names, for all that is known.
 bool is_named(const OwnFd& fd, int dir_fd, const std::string& path) {
   struct stat ours {};
   struct stat there {};
-  return fd.valid() && ::fstat(fd.get(), &ours) == 0 &&
-         ::fstatat(dir_fd, path.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_ino == there.st_ino &&
-         ours.st_dev == there.st_dev;
+  if (!fd.valid()) return false;
+  if (::fstat(fd.get(), &ours) != 0) return true;
+  if (::fstatat(dir_fd, path.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0) return !says_gone(errno);
+  return ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
 }
 
 }  // namespace
@@ -29,9 +30,10 @@ bool is_named(const OwnFd& fd, int dir_fd, const std::string& path) {
 bool LocalLedger::find_own_name() {
   struct stat st {};
   if (name_.empty()) return false;
-  if (::fstatat(pool_.fd(), name_.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) return true;
+  if (::fstatat(pool_.fd(), name_.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 || !says_gone(errno)) return true;
   const auto snapshot = pool_.read();
-  const int index = snapshot.ok() ? snapshot->find(PartyKey::of(id_, own_dir_name_)) : -1;
+  if (!snapshot.ok()) return !pool_.removed();
+  const int index = snapshot->find(PartyKey::of(id_, own_dir_name_));
   if (index < 0) return false;
   name_ = pool_.entry_name(snapshot->parties[static_cast<size_t>(index)]);
   return true;
@@ -44,6 +46,13 @@ bool LocalLedger::entries_stand() {
   // Between that ring and the end of the record there is no time at all: it was somebody's mischief, or he died.
   if (stands && told_to_leave_us_ >= 0 && monotonic_us() - told_to_leave_us_ > meant_us) told_to_leave_us_ = -1;
   return stands;
+}
+
+// Who could not ring to say so has taken the bell away, and left the life: nobody loses just that.
+bool LocalLedger::told_to_leave() const {
+  const std::string entries = "u" + own_dir_name_ + "/" + std::string(id_.view());
+  return told_to_leave_us_ >= 0 ||
+         (is_named(life_, pool_.fd(), entries + ".l") && !is_named(bell_, pool_.fd(), entries + ".b"));
 }
 
 Result<> LocalLedger::restore(Record& record) {

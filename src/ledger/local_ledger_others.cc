@@ -40,8 +40,13 @@ Error LocalLedger::cannot_change(int failed) const {
 Result<> LocalLedger::evict(const Party& party) {
   const std::string name(pool_.entry_name(party));
   if (auto ours = stat_to_change(name); !ours) return ours.error();
-  (void)ring_with(party, leave_ring);
-  if (::unlinkat(pool_.fd(), name.c_str(), 0) == 0) return success();
+  const Ring told = ring_with(party, leave_ring);
+  if (::unlinkat(pool_.fd(), name.c_str(), 0) == 0) {
+    // It lives and has not been told, for want of a descriptor say: it would enter its lease again.
+    const OwnFd dir = told.answered && (told.unread == 0 || told.full) ? open_dir_of(party) : OwnFd();
+    if (dir.valid()) ::unlinkat(dir.get(), (std::string(party.id.view()) + ".b").c_str(), 0);
+    return success();
+  }
   return cannot_change(errno);
 }
 

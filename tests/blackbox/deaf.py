@@ -75,7 +75,8 @@ def test_a_waiter_gets_its_place_and_is_heard_again_when_there_is_room():
     with Pool(slot=1) as pool, FullPipe() as pipe:
         holder = hold(pool)
         waiter = deaf_waiter(pool, pipe.writer, "sleep", "1000", words=["--limit", "300ms"])
-        check(pipe.drain() == "", "there was no room")
+        first = pipe.drain()  # it may just have been about to drop it
+        check(first == "" or first.startswith("berth: waiting for "), f"{first!r}")
         kill(holder.pid, signal.SIGTERM)
         check(wait_exit(waiter, 5, pool) == 128 + signal.SIGTERM, f"{waiter.returncode}")
         said = pipe.drain()
