@@ -35,6 +35,7 @@ struct Ring {
   bool answered = false;  // false: nobody holds the bell's reading end, its owner is gone
   int unread = 0;         // rings in the bell that its owner has not read, this one included
   bool full = false;      // nothing more goes in, or it lets nobody ring: silent, unless it looks by itself
+  bool written = false;   // this one stands in the bell now
 };
 
 struct Wake {

@@ -348,6 +348,7 @@ Ring LocalLedger::ring_with(const Party& party, char byte) {
       ::sigtimedwait(&pipe_set, nullptr, &now);
       return {};
     }
+    out.written = wrote == 1;
     ++unread;
     rang_ = true;
   }

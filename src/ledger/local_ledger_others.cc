@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 
 #include "base/text.h"
 #include "ledger/local_ledger.h"
@@ -41,12 +42,15 @@ Result<> LocalLedger::evict(const Party& party) {
   const std::string name(pool_.entry_name(party));
   if (auto ours = stat_to_change(name); !ours) return ours.error();
   const Ring told = ring_with(party, leave_ring);
-  if (::unlinkat(pool_.fd(), name.c_str(), 0) == 0) {
+  if (told.answered && !told.written) {
     // It lives and has not been told, for want of a descriptor say: it would enter its lease again.
-    const OwnFd dir = told.answered && (told.unread == 0 || told.full) ? open_dir_of(party) : OwnFd();
-    if (dir.valid()) ::unlinkat(dir.get(), (std::string(party.id.view()) + ".b").c_str(), 0);
-    return success();
+    const OwnFd dir = open_dir_of(party);
+    const std::string bell = std::string(party.id.view()) + ".b";
+    if (!dir.valid() || (::unlinkat(dir.get(), bell.c_str(), 0) != 0 && errno != ENOENT))
+      return Error{ErrorKind::unavailable, errno,
+                   "its berth cannot be told that its lease ends, so it goes on: " + std::string(::strerror(errno))};
   }
+  if (::unlinkat(pool_.fd(), name.c_str(), 0) == 0) return success();
   return cannot_change(errno);
 }
 
