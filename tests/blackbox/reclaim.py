@@ -340,7 +340,8 @@ def test_work_in_flight_is_not_asked():
         span = f"while [ ! -e {go}$1 ]; do sleep 0.02; done"
         script = f"""{berth} busy -- sh -c '{span}' x 1 & {berth} busy -- sh -c '{span}' x 2 & wait; exec sleep 600"""
         one = server(pool, "--on-reclaim", told, command=("sh", "-c", script))
-        wait_until(lambda: "busy" in whys(pool, one), what="the spans", pool=pool)
+        running = lambda: sum(cmdline(p).startswith(b"sh\0-c\0while") for p in descendants(one.pid))
+        wait_until(lambda: running() == 2 and "busy" in whys(pool, one), what="the spans", pool=pool)
         other = high(pool)
         pool.wait_for(waiting=1)
         for which in ("1", "2"):
