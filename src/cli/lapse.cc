@@ -32,7 +32,8 @@ Lapse::Lapse(Place& place) : place_(place) {
 void Lapse::look() {
   if (!place_.options().ttl_ms) return;
   // A place can be of several leases; the one whose id was printed says when all of them end.
-  const int64_t ends_us = place_.seats().front()->engine.ends_us();
+  Engine& engine = place_.seats().front()->engine;
+  const int64_t ends_us = engine.refresh() ? engine.record().ends_us : 0;
   if (ends_us == 0) return;  // it cannot be seen just now
   const int64_t left_us = std::max<int64_t>(0, ends_us - wall_us());
   const int64_t end_us = monotonic_us() + left_us;

@@ -45,7 +45,6 @@ bool LossCompanion::act() {
     look_us_ = -1;
     return false;
   }
-  (void)seat_.engine.still_ours();  // a look, for the next line
   if (pool_.removed())
     if (auto opened = pool_.reopen(); !opened) return give_up(opened.error().message);
   const auto standing = seat_.engine.stand_again();

@@ -348,12 +348,6 @@ Result<bool> Engine::release(const std::function<bool()>& still_used) {
   return true;
 }
 
-int64_t Engine::ends_us() {
-  const auto snapshot = ledger_.read();
-  const int index = snapshot.ok() ? snapshot->find(own_key()) : -1;
-  return index < 0 ? 0 : snapshot->parties[static_cast<size_t>(index)].ends_us;
-}
-
 bool Engine::refresh() {
   const auto snapshot = ledger_.read();
   return snapshot.ok() && take_over(*snapshot);

@@ -183,8 +183,6 @@ class Engine {
   // if what it held is free. Waiters do not count: the job runs there already.
   [[nodiscard]] Result<Standing> stand_again();
 
-  // When our place ends, by the wall clock; its owner may have moved that. 0: it does not, or it is gone.
-  [[nodiscard]] int64_t ends_us();
   // Reads our record again: its owner may have changed what it has (berth resize) and has rung. False where
   // there is none. What acquire() gave in `devices` stays what it was.
   bool refresh();
