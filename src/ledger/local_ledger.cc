@@ -265,6 +265,9 @@ Result<> LocalLedger::enter(Record& record) {
 
 Result<> LocalLedger::change(const Record& record) {
   const std::string name = record_name(record);
+  // A rename takes no claim into the target. It can come to that only where its owner has made the claim longer.
+  if (claim_stands_apart(name) && find_own_name() && !claim_stands_apart(name_))
+    return Error{ErrorKind::unavailable, 0, "the claim has become too large for what is to be written down besides"};
   const auto rename_to_it = [&] { return ::renameat(pool_.fd(), name_.c_str(), pool_.fd(), name.c_str()) == 0; };
   bool done = rename_to_it();
   int failed = errno;

@@ -12,16 +12,6 @@
 
 namespace berth {
 
-namespace {
-
-bool claim_stands_apart(const std::string& name) {
-  constexpr size_t claim_field = 8;
-  const std::vector<std::string> fields = split(name, ',');
-  return fields.size() > claim_field && fields[claim_field] == "@";
-}
-
-}  // namespace
-
 // The record of that name, which is ours to change, or not.
 Result<struct stat> LocalLedger::stat_to_change(const std::string& name) const {
   struct stat st {};

@@ -349,6 +349,12 @@ std::string record_name(const Record& record) {
   return name;
 }
 
+bool claim_stands_apart(const std::string& name) {
+  constexpr size_t claim_field = 8;
+  const std::vector<std::string> fields = split(name, ',');
+  return fields.size() > claim_field && fields[claim_field] == "@";
+}
+
 std::string record_target(const Record& record) {
   const std::string claim = encode_claim(record.claim);
   std::string target = stands_in_name(record, claim) ? "" : claim;

@@ -76,6 +76,8 @@ struct Record {
 [[nodiscard]] Record record_of(const Snapshot& snapshot, size_t party);
 
 [[nodiscard]] std::string record_name(const Record& record);
+// Whether a record of that name has its claim in its target.
+[[nodiscard]] bool claim_stands_apart(const std::string& name);
 [[nodiscard]] std::string record_target(const Record& record);
 
 enum class Decoded {

@@ -111,6 +111,14 @@ TEST(RecordName, DoesNotMoveTheClaimWhenTheStateChanges) {
   }
 }
 
+TEST(RecordName, TellsWhereItsClaimIs) {
+  Record r = small_record();
+  EXPECT_FALSE(claim_stands_apart(record_name(r)));
+  r.claim_apart = true;
+  EXPECT_TRUE(claim_stands_apart(record_name(r)));
+  EXPECT_FALSE(claim_stands_apart("pool"));
+}
+
 TEST(RecordName, SaysMoreBehindTheParent) {
   Record r = small_record();
   r.claim = {{{"cpu", 1}}, {}, {}};
