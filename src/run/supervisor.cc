@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "run/bystander.h"
 #include "run/end_tree.h"
+#include "run/signals_at_start.h"
 
 namespace berth {
 
@@ -59,11 +60,13 @@ void become(const Command& command, const Signals& signals, char* const* argv, c
   failed = errno;
 }
 
-[[gnu::noinline]] pid_t start(const Command& command, const Signals& signals, volatile int& failed) {
+[[gnu::noinline]] pid_t start(const Command& command, const Signals& signals, SignalsAtStart& at_start,
+                              volatile int& failed) {
   const std::vector<char*> argv = pointers(command.argv);
   const std::vector<char*> env = pointers(command.environment);
   const pid_t pid = ::vfork();
   if (pid == 0) {
+    at_start.look_from_child();
     become(command, signals, argv.data(), env.data(), failed);
     ::_exit(127);
   }
@@ -112,7 +115,8 @@ bool came_from_terminal(const signalfd_siginfo& info) { return info.ssi_code == 
 // Passes on what the command does not have yet.
 class Relay {
  public:
-  explicit Relay(pid_t pid) : pid_(pid), due_us_(monotonic_us() + int64_t{soon_done_ms} * 1000) {}
+  Relay(pid_t pid, SignalsAtStart& at_start)
+      : pid_(pid), at_start_(at_start), due_us_(monotonic_us() + int64_t{soon_done_ms} * 1000) {}
   // Milliseconds for poll(), before which get_ready() need not be called.
   [[nodiscard]] int left_ms() const { return bystander_ ? -1 : soon_done_ms; }
   // A bystander costs a tenth of a millisecond, which a command that is soon done is spared. What is sent
@@ -122,15 +126,18 @@ class Relay {
   }
   [[nodiscard]] bool owns(pid_t pid) const { return bystander_ && bystander_->is(pid); }
   void pass_on(const signalfd_siginfo& info) {
+    const int signal = static_cast<int>(info.ssi_signo);
     const bool to_the_group = bystander_ && bystander_->heard(info) && ::getpgid(pid_) == ::getpgrp();
-    if (!to_the_group && !came_from_terminal(info)) ::kill(pid_, static_cast<int>(info.ssi_signo));
+    // What came from the terminal's driver went to the whole foreground group.
+    const bool has_it = to_the_group || came_from_terminal(info);
+    const bool is_owed = at_start_.is_owed(signal);
+    if (!has_it || (is_owed && came_from_terminal(info))) ::kill(pid_, signal);
   }
 
  private:
-  // What came from the terminal's driver went to the whole foreground group.
-
   static constexpr int soon_done_ms = 5;
   pid_t pid_;
+  SignalsAtStart& at_start_;
   int64_t due_us_;
   std::optional<Bystander> bystander_;
 };
@@ -236,12 +243,12 @@ namespace {
 // A command that runs, and what goes on beside it.
 class Supervision {
  public:
-  Supervision(pid_t pid, const Command& command, const Signals& signals, const std::vector<Companion*>& companions,
-              const Notices& notices)
+  Supervision(pid_t pid, const Command& command, const Signals& signals, SignalsAtStart& at_start,
+              const std::vector<Companion*>& companions, const Notices& notices)
       : pid_(pid),
         signals_(signals),
         companions_(companions),
-        relay_(pid),
+        relay_(pid, at_start),
         end_(
             pid, command.grace_ms * 1000, [this](pid_t p) { return is_ours(p); },
             [this, &notices](int signal) {
@@ -340,7 +347,8 @@ Result<Finished> supervise(const Command& command, const Signals& signals, const
   // Who daemonises, or outlives the command, is ours to see when that ends.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   volatile int exec_failed = 0;
-  const pid_t pid = start(command, signals, exec_failed);
+  SignalsAtStart at_start;
+  const pid_t pid = start(command, signals, at_start, exec_failed);
   if (pid < 0) return sys_error(errno, "cannot start a process");
   if (exec_failed != 0) {
     int ignored = 0;
@@ -351,7 +359,7 @@ Result<Finished> supervise(const Command& command, const Signals& signals, const
     return finished;
   }
   if (notices.started) notices.started(pid);
-  return Supervision(pid, command, signals, companions, notices).run();
+  return Supervision(pid, command, signals, at_start, companions, notices).run();
 }
 
 }  // namespace berth

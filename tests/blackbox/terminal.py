@@ -2,6 +2,7 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -9,7 +10,8 @@ import sys
 import termios
 import time
 
-from berthtest import Pool, berth, check, fail, kill, main, wait_until
+from berthtest import Pool, berth, check, children, fail, kill, main, wait_until
+from faultkit import strace_missing
 
 # Counts what it receives, and says so when it is told to end.
 COUNTER = r'''
@@ -121,6 +123,60 @@ def test_ctrl_c_ends_a_loop_around_it():
         terminal.expect("alive=130")
         check(b"after-1" not in terminal.shown, f"the loop went on: {terminal.shown!r}")
         terminal.close()
+
+
+def below(pid):
+    """The processes below this one."""
+    found = children(pid)
+    for one in found:
+        found += children(one)
+    return found
+
+
+def is_held_in(pid, number):
+    """Whether strace keeps the process in this system call."""
+    try:
+        with open(f"/proc/{pid}/syscall", encoding="ascii") as f:
+            return f.read().split()[0] == str(number) and state_of(pid) == "t"
+    except OSError:
+        return False
+
+
+def passed_on_at_the_start(call, number, moment):
+    """Ctrl-C while berth, or its child that is to be the command, is held in a call: how often berth passes it on."""
+    with Pool(slot=1) as pool:
+        log = os.path.join(pool.tmp, "calls")
+        strace = f"strace -f -qq -o {log} -e trace={call},kill -e inject={call}:{moment}=300000"
+        terminal = bash(pool)
+        terminal.send(f"for i in 1 2; do {strace} {berth()} run -r slot=1 -- sleep 60; done; echo x\n".encode())
+        wait_until(lambda: any(is_held_in(one, number) for one in below(terminal.pid)), 10, f"{call} to be held", pool)
+        terminal.send(b"\x03")
+        wait_until(lambda: below(terminal.pid) == [], 10, "the end of it", pool)
+        terminal.send(b"echo alive=$?\n")
+        terminal.expect("alive=130")
+        terminal.close()
+        with open(log, encoding="utf-8") as f:
+            return len([line for line in f if re.search(r" kill\(\d+, SIGINT\)", line) and "= 0" in line])
+
+
+def no_faults_here():
+    return strace_missing() or ("" if os.uname().machine == "x86_64" else "the numbers of the calls are of x86_64")
+
+
+def test_ctrl_c_between_the_last_look_and_the_start_reaches_the_command():
+    if no_faults_here():
+        return f"skipped: {no_faults_here()}"
+    # berth dies of it as well, by a kill() of its own, so that the shell's loop ends.
+    times = passed_on_at_the_start("vfork", 58, "delay_enter")
+    check(times == 2, f"{times} kills, one for the command and one for berth itself")
+
+
+def test_ctrl_c_between_the_start_and_exec_is_not_doubled():
+    if no_faults_here():
+        return f"skipped: {no_faults_here()}"
+    for moment in ("delay_enter", "delay_exit"):
+        times = passed_on_at_the_start("rt_sigpending", 127, moment)
+        check(times == 1, f"{moment}: {times} kills; the command had it, only berth itself was due one")
 
 
 def test_ctrl_z_and_fg():
