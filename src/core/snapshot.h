@@ -107,6 +107,7 @@ struct Party : PartyKey {
   bool seconds = false;   // a lease of the same job does not end before this one is seated: it was asked for from
                           // inside of that one, which lacked it, or after that one as another part of a claim
   PartyId with;           // seconds only: that lease; of the same directory
+  bool grows = false;     // no party of the pool: more of the very cards that a holder has, see Engine::resize()
   bool out = false;       // a waiter that its own machine refuses a place for now: planned without
   Way way;                // of a holder; of a waiter only what it will be as one
   int64_t ends_us = 0;    // held only: its place ends then, whoever lives (hold --ttl); 0: it did not say

@@ -81,6 +81,7 @@ Result<Resized> Engine::seat_growth(const Look& look, const Record& now, const C
   if (decode_record(record_name(newcomer), record_target(newcomer), besides.snapshot) != Decoded::ok)
     return Error{ErrorKind::usage, 0, "the claim is too large to be written down"};
   besides.self = static_cast<int>(besides.snapshot.parties.size()) - 1;
+  besides.snapshot.parties.back().grows = change.after.gpu.count == now.claim.gpu.count;
   besides.dead = look.dead;
   besides.dead.push_back(false);
   besides.plan = plan(besides.snapshot, besides.dead);

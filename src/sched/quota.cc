@@ -11,8 +11,9 @@ namespace {
 
 constexpr int most_leases = 16;  // one inside the other
 
-// A turn takes no card that a lease around it has: that lease takes it.
+// A turn takes no card that a lease around it has: that lease takes it. So it is with a share that grows.
 int64_t cards_of(const Snapshot& snapshot, const Party& party) {
+  if (party.grows) return 0;
   if (!party.seconds || !uses_memory_of_lease(party.gpu)) return party.gpu.count;
   std::vector<uint16_t> cards;
   if (party.state == PartyState::held)

@@ -75,6 +75,21 @@ def test_shares_of_a_card():
         check([(d["index"], d["vram"]) for d in device] == [(1, 4 << 30)], device)
 
 
+def test_more_of_its_own_card_is_no_further_card_to_a_quota():
+    with Pool(sim_gpus="2x24G") as pool:
+        check(pool.run("set", "policy.max.gpus_per_user=1").returncode == 0, "set")
+        _, lease = held(pool, "--vram", "8G")
+        check(resize(pool, lease, "--vram", "12G") == (0, ""), "a share")
+        check(resize(pool, lease, "--compute", "50") == (0, ""), "its compute")
+        check(resize(pool, lease, "--gpus", "2")[0] == 3, "a second card")
+        check(pool.run("set", "policy.max.gpus_per_user=2").returncode == 0, "set")
+        held(pool, "--vram", "4G", label="other")
+        pool.spawn("run", "--vram", "4G", "--", "true")
+        pool.wait_for(held=2, waiting=1)
+        check(resize(pool, lease, "--vram", "16G") == (0, ""), "past one of its user's that is over quota")
+        check(resize(pool, lease, "--gpus", "2")[0] == 75, "a third card of two")
+
+
 def test_fewer_cards_and_more():
     with Pool(sim_gpus="3x24G") as pool:
         _, lease = held(pool, "--gpus", "2")
@@ -191,7 +206,8 @@ def test_a_hold_says_a_word_on_its_terminal_before_the_end():
 if __name__ == "__main__":
     main([test_the_end_of_a_hold_can_be_moved, test_a_hold_says_a_word_on_its_terminal_before_the_end,
           test_it_shrinks_at_once_and_wakes_who_fits, test_it_grows_where_there_is_room,
-          test_it_does_not_grow_past_those_who_wait, test_shares_of_a_card, test_fewer_cards_and_more,
+          test_it_does_not_grow_past_those_who_wait, test_shares_of_a_card,
+          test_more_of_its_own_card_is_no_further_card_to_a_quota, test_fewer_cards_and_more,
           test_what_is_held_inside_is_not_taken_away, test_cards_that_are_used_inside_are_not_taken_away,
           test_those_who_wait_inside_have_no_more_than_is_left, test_more_and_less_of_a_whole_card_leaves_the_rest,
           test_the_place_is_free_at_the_end_and_the_rest_is_said])
