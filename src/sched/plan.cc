@@ -39,9 +39,13 @@ class Walk {
       (party.state == PartyState::held ? holders_ : line_).push_back({0, static_cast<int>(i)});
     }
     line_up(line_);
+    open_quotas();
+    for (const Stand& stand : line_) {
+      verdict(stand.index) = possible(snapshot_, at(stand.index)) ? Verdict::wait : Verdict::impossible;
+      if (verdict(stand.index) == Verdict::wait) settle_quotas(stand.index);
+    }
     if (std::any_of(line_.begin(), line_.end(), [&](const Stand& s) { return at(s.index).seconds; }))
       put_seconds(absent);
-    open_quotas();
   }
 
   Plan run() {
@@ -50,8 +54,7 @@ class Walk {
     for (size_t position = 0; position < line_.size(); ++position) {
       const int index = line_[position].index;
       result_.line.push_back(index);
-      if (verdict(index) == Verdict::impossible) continue;
-      if (position >= needed || result_.is_over_quota(index)) continue;
+      if (position >= needed || takes_nothing(index)) continue;
       catch_up_with(timeline, line_[position].key_us, index);
       place(timeline, index, fits_now_[position], horizons_us_[position]);
       if (result_.timed && fits_now_[position] && verdict(index) == Verdict::wait) result_.held_back.push_back(index);
@@ -79,11 +82,16 @@ class Walk {
     });
   }
 
+  [[nodiscard]] bool takes_nothing(int index) {
+    return verdict(index) == Verdict::impossible || result_.is_over_quota(index);
+  }
+
   // See precedence.h. Who is let pass has the key of the first that it passes.
   void put_seconds(const std::vector<bool>& absent) {
     std::vector<int> order;
     for (const Stand& stand : line_) order.push_back(stand.index);
-    let_pass(snapshot_, absent, order);
+    let_pass(
+        snapshot_, absent, [this](int index) { return takes_nothing(index); }, order);
     int64_t key_us = std::numeric_limits<int64_t>::max();
     for (size_t i = order.size(); i-- > 0;) {
       key_us = std::min(key_us, order_key(at(order[i]), snapshot_.policy).key_us);
@@ -108,14 +116,13 @@ class Walk {
     });
   }
 
-  // In the order of the line: whether what is left to its user is enough for it. See quota.h.
-  bool within_quotas(int index) {
+  // In the order of arrival and priority: whether what is left to its user is enough for it. See quota.h.
+  void settle_quotas(int index) {
     const auto uses = quotas_.of(index);
     for (const Quotas::Use& use : uses)
       if (use.amount > quota_left_[use.item]) result_.over_quota[static_cast<size_t>(index)] = use.quota;
     const bool within = !result_.is_over_quota(index);
     for (const Quotas::Use& use : uses) quota_left_[use.item] = within ? quota_left_[use.item] - use.amount : 0;
-    return within;
   }
 
   // How long a party stays from when it sits down, by its own word.
@@ -160,10 +167,8 @@ class Walk {
     fits_now_.assign(line_.size(), false);
     for (size_t position = 0; position < line_.size(); ++position) {
       const int index = line_[position].index;
-      const Party& party = at(index);
-      verdict(index) = possible(snapshot_, party) ? Verdict::wait : Verdict::impossible;
-      if (verdict(index) == Verdict::impossible || !within_quotas(index)) continue;
-      fits_now_[position] = timeline.fits_now(party);
+      if (takes_nothing(index)) continue;
+      fits_now_[position] = timeline.fits_now(at(index));
       if (fits_now_[position] || extent_ == Extent::everybody) needed = position + 1;
     }
     // What is planned for after all those behind are gone, if they sat down now, concerns none of them.

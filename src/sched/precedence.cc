@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "sched/plan.h"
-#include "sched/quota.h"
 #include "sched/watch.h"
 
 namespace berth {
@@ -73,7 +71,6 @@ class Kept {
 
 // Whether `self` takes nothing that `ahead` could have before those leases end.
 bool may_pass(const Snapshot& snapshot, const Kept& kept, const Party& self, const Party& ahead) {
-  if (share_a_quota(snapshot, self, ahead)) return false;
   if (kept.keep_out(ahead)) return true;
   for (const Amount& a : snapshot.counters(self))
     for (const Amount& b : snapshot.counters(ahead))
@@ -86,15 +83,16 @@ bool may_pass(const Snapshot& snapshot, const Kept& kept, const Party& self, con
 
 }  // namespace
 
-void let_pass(const Snapshot& snapshot, const std::vector<bool>& absent, std::vector<int>& line) {
+void let_pass(const Snapshot& snapshot, const std::vector<bool>& absent, const std::function<bool(int)>& takes_nothing,
+              std::vector<int>& line) {
   for (size_t from = 1; from < line.size(); ++from) {
     const int self = line[from];
-    if (!at(snapshot, self).seconds) continue;
+    if (!at(snapshot, self).seconds || takes_nothing(self)) continue;
     const Kept kept(snapshot, absent, at(snapshot, self));
     if (kept.empty()) continue;
     size_t to = from;
     for (size_t next = from; next-- > 0;) {
-      if (!contend(snapshot, line[next], self) || !shortfalls(snapshot, line[next]).empty()) continue;
+      if (takes_nothing(line[next]) || !contend(snapshot, line[next], self)) continue;
       if (!may_pass(snapshot, kept, at(snapshot, self), at(snapshot, line[next]))) break;
       to = next;
     }

@@ -6,6 +6,7 @@
 // It passes those alone, and only where it takes nothing that they could have before the lease ends.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "core/snapshot.h"
@@ -13,6 +14,8 @@
 namespace berth {
 
 // `line`: indices of waiters, in order. Moves those who may pass; the others keep their order among themselves.
-void let_pass(const Snapshot& snapshot, const std::vector<bool>& absent, std::vector<int>& line);
+// Who takes nothing just now (over quota, never to be met) is in nobody's way, and stays where it is.
+void let_pass(const Snapshot& snapshot, const std::vector<bool>& absent, const std::function<bool(int)>& takes_nothing,
+              std::vector<int>& line);
 
 }  // namespace berth

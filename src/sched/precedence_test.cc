@@ -69,6 +69,18 @@ TEST(Precedence, PassesWhoWaitsForSomethingElseOfTheLease) {
   EXPECT_EQ(verdicts(plan(pool.snapshot)), "- wait wait");
 }
 
+// Else the lease, who waits for its end and the turn that it waits for would wait for each other for ever.
+TEST(Precedence, WhoIsOverQuotaKeepsNobodyFromPassing) {
+  PoolSketch pool({{"cpu", 4}, {"ram", 4}});
+  pool.snapshot.policy.quotas = {{"cpu", 1}};
+  const int resident = pool.holds(with(share(8, one_card), {{"cpu", 1}}), {0});
+  pool.waits(cards(1, one_card));
+  const int over = pool.waits(counts({{"cpu", 1}, {"ram", 1}}));
+  asks_inside(pool, resident, with(turn(), {{"ram", 1}}));
+  EXPECT_TRUE(plan(pool.snapshot).is_over_quota(over));
+  EXPECT_EQ(verdicts(plan(pool.snapshot)), "- wait wait seat");
+}
+
 TEST(Precedence, CountsTheLeasesAroundTheLease) {
   PoolSketch pool({{"cpu", 2}});
   const int resident = pool.holds(share(8, one_card), {0});
