@@ -57,9 +57,8 @@ void each_upwards(const MemoryCgroup& group, const Visit& visit) {
   }
 }
 
-}  // namespace
-
-std::optional<MemoryCgroup> own_memory_cgroup(const std::string& root) {
+// `process`: its directory in /proc.
+std::optional<MemoryCgroup> group_of(const std::string& root, const std::string& process) {
   const std::string top = root + "/sys/fs/cgroup";
   MemoryCgroup out;
   if (exists(top + "/cgroup.controllers"))
@@ -68,12 +67,20 @@ std::optional<MemoryCgroup> own_memory_cgroup(const std::string& root) {
     out = {1, top + "/memory", top + "/memory"};
   else
     return std::nullopt;
-  const auto text = read_text(root + "/proc/self/cgroup");
+  const auto text = read_text(root + "/proc/" + process + "/cgroup");
   const auto path = text ? path_in(*text, out.version) : std::nullopt;
   // In a container the path may be that of the host, and what is mounted the group itself.
   if (path && *path != "/" && path->find("/..") == std::string::npos && exists(out.mount + *path))
     out.path = out.mount + *path;
   return out;
+}
+
+}  // namespace
+
+std::optional<MemoryCgroup> own_memory_cgroup(const std::string& root) { return group_of(root, "self"); }
+
+std::optional<MemoryCgroup> memory_cgroup_of(const std::string& root, pid_t pid) {
+  return group_of(root, std::to_string(pid));
 }
 
 std::optional<int64_t> memory_left(const MemoryCgroup& group) {

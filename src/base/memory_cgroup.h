@@ -4,6 +4,8 @@
 // found (a container that sees no cgroups, a sandbox) there is no group, and nothing is known.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,6 +20,8 @@ struct MemoryCgroup {
 
 // `root` stands before /proc and /sys; "" for this machine's own.
 [[nodiscard]] std::optional<MemoryCgroup> own_memory_cgroup(const std::string& root);
+// The same of another process.
+[[nodiscard]] std::optional<MemoryCgroup> memory_cgroup_of(const std::string& root, pid_t pid);
 
 // How many bytes more this group and those above it may have, what the kernel could drop counted as free;
 // nullopt where nobody set a limit.

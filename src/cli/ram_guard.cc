@@ -4,13 +4,19 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <string_view>
+#include <system_error>
+#include <thread>
 
+#include "base/memory_cgroup.h"
 #include "base/pid_namespace.h"
 #include "base/process_memory.h"
 #include "base/process_stat.h"
 #include "base/small_file.h"
 #include "base/text.h"
+#include "base/user.h"
 #include "cli/say.h"
+#include "device/probe_run.h"
 #include "run/process_tree.h"
 #include "run/ram_watch.h"
 
@@ -21,20 +27,23 @@ namespace {
 // Watches what the command has of the machine's memory.
 class RamCompanion : public Companion {
  public:
-  RamCompanion(int64_t claimed_bytes, std::function<int64_t()> claimed, const RamScope* scope, bool ends_command)
-      : watch_(
-            claimed_bytes, scope, [] { return left_running([](pid_t) { return false; }); },
+  RamCompanion(RamGuard& guard, int64_t claimed_bytes, std::function<int64_t()> claimed, bool ends_command)
+      : guard_(guard),
+        watch_(
+            claimed_bytes, [] { return left_running([](pid_t) { return false; }); },
             [this](int64_t used_bytes) { speak_of(used_bytes); }),
-        scope_(scope),
         claimed_bytes_(claimed_bytes),
         limited_bytes_(claimed_bytes),
         claimed_(std::move(claimed)),
         ends_command_(ends_command) {}
-  [[nodiscard]] int fd() const override { return -1; }
+  [[nodiscard]] int fd() const override { return guard_.scope() == nullptr ? -1 : guard_.scope()->events_fd(); }
   [[nodiscard]] int64_t due_us() const override { return watch_.due_us(); }
   [[nodiscard]] bool act() override {
+    guard_.heed_events();
+    guard_.look_for_scope();
     heed_resize();
-    watch_.act();
+    watch_.act(guard_.scope());
+    guard_.note_use(watch_.last_bytes());
     return over_ && ends_command_;
   }
 
@@ -50,12 +59,12 @@ class RamCompanion : public Companion {
     if (claimed_) claimed_bytes_ = claimed_();
     watch_.set_claim(claimed_bytes_);
     const int64_t limit_bytes = std::max(claimed_bytes_, std::min(limited_bytes_, watch_.last_bytes()));
-    if (scope_ == nullptr || limit_bytes == limited_bytes_) return;
-    if (scope_->limit(limit_bytes)) limited_bytes_ = limit_bytes;
+    if (guard_.scope() == nullptr || limit_bytes == limited_bytes_) return;
+    if (guard_.set_limit(limit_bytes)) limited_bytes_ = limit_bytes;
   }
 
+  RamGuard& guard_;
   RamWatch watch_;
-  const RamScope* scope_;
   int64_t claimed_bytes_;
   int64_t limited_bytes_;
   std::function<int64_t()> claimed_;
@@ -65,32 +74,58 @@ class RamCompanion : public Companion {
 
 constexpr uint64_t exiting = 4;  // PF_EXITING
 
+// A manager that is well answers in milliseconds, one on a machine that is out of breath in tenths of a second.
+constexpr int64_t manager_patience_us = 2'000'000;
+
 bool inside_a_lease() {
   const char* lease = std::getenv("BERTH_LEASE");
   return lease != nullptr && *lease != '\0';
 }
 
+// A user's manager ends with his last login, and takes with it what is in its scopes. A berth that stays holds the
+// login open; --exec leaves none.
+bool manager_outlives_login() {
+  return ::geteuid() == 0 || ::access(("/var/lib/systemd/linger/" + user_name(::geteuid())).c_str(), F_OK) == 0;
+}
+
+MemoryLimits limits_for(int64_t claimed_bytes) {
+  return {hard_limit_bytes(claimed_bytes), soft_limit_bytes(claimed_bytes)};
+}
+
 }  // namespace
 
 // Inside a lease the outer one's scope holds all that is in it, and one beside it would not.
-RamGuard::RamGuard(const RunOptions& options) : options_(options) {
-  if (options.replace_self || options.dry_run) return;
-  claimed_bytes_ = amount_of(options.claim, "ram");
-  if (claimed_bytes_ == 0 || inside_a_lease()) return;
-  if (auto made = RamScope::make("", claimed_bytes_)) scope_.emplace(std::move(*made));
+RamGuard::RamGuard(const RunOptions& options) : options_(options), claimed_bytes_(amount_of(options.claim, "ram")) {
+  if (options.dry_run || claimed_bytes_ == 0 || inside_a_lease()) return;
+  if (auto made = RamScope::make(sysfs_root(), claimed_bytes_))
+    scope_.emplace(std::move(*made));
+  else if (!options.replace_self || manager_outlives_login())
+    manager_ = ServiceManager::find(sysfs_root());
+  if (options.replace_self && !scope_ && !manager_)
+    say("no cgroup can be made here, and --exec leaves nobody to watch what memory it uses: its --ram is only booked");
 }
 
-void RamGuard::limit(Command& command) const {
-  if (scope_) command.cgroup_fd = scope_->procs_fd();
+void RamGuard::limit(Command& command) {
+  if (!manager_) {
+    if (scope_) command.cgroup_fd = scope_->procs_fd();
+    return;
+  }
+  scope_.reset();
+  unit_ = "berth-" + std::to_string(::getpid()) + (++starts_ > 1 ? "-" + std::to_string(starts_) : "") + ".scope";
+  command.prepare = [this] {
+    if (manager_->enter_scope(unit_, limits_for(claimed_bytes_), manager_patience_us))
+      end_own_group_as_one(sysfs_root(), unit_);
+  };
 }
 
 std::unique_ptr<Companion> RamGuard::companion(std::function<int64_t()> claimed) {
-  if (claimed_bytes_ == 0) return nullptr;
-  return std::make_unique<RamCompanion>(claimed_bytes_, std::move(claimed), scope_ ? &*scope_ : nullptr,
-                                        options_.over_use_ends);
+  if (claimed_bytes_ == 0 || options_.replace_self) return nullptr;
+  return std::make_unique<RamCompanion>(*this, claimed_bytes_, std::move(claimed), options_.over_use_ends);
 }
 
 void RamGuard::started(pid_t pid) {
+  pid_ = pid;
+  if (manager_) return look_for_scope();
   if (!scope_) return;
   const std::string process = "/proc/" + std::to_string(pid);
   const auto groups = read_text(process + "/cgroup");
@@ -102,19 +137,72 @@ void RamGuard::started(pid_t pid) {
   say("its memory cannot be limited: the kernel does not let it into " + scope_->path());
 }
 
-void RamGuard::tell_end() const {
-  if (scope_ && scope_->ran_out())
+void RamGuard::look_for_scope() {
+  if (!manager_ || scope_ || pid_ == 0) return;
+  auto found = RamScope::joined(sysfs_root(), pid_, unit_);
+  if (!found) return;
+  scope_.emplace(std::move(*found));
+}
+
+bool RamGuard::set_limit(int64_t claimed_bytes) {
+  if (!scope_ || !scope_->limit(claimed_bytes)) return false;
+  if (!manager_) return true;
+  // It is in force. That the manager knows too has time, and is nothing to wait for.
+  try {
+    std::thread([manager = manager_, unit = unit_, limits = limits_for(claimed_bytes)] {
+      (void)manager->set_limits(unit, limits, manager_patience_us);
+    }).detach();
+  } catch (const std::system_error&) {  // no thread left
+  }
+  return true;
+}
+
+void RamGuard::heed_events() {
+  if (!scope_ || scope_->events_fd() < 0) return;
+  scope_->quiet_events();
+  ran_out_ = ran_out_ || scope_->ran_out();
+}
+
+void RamGuard::note_use(int64_t used_bytes) {
+  most_bytes_ = std::max({most_bytes_, used_bytes, scope_ ? scope_->peak_bytes().value_or(0) : 0});
+}
+
+void RamGuard::tell_end() {
+  if (scope_) note_use(0);
+  if (ran_out_ || (scope_ && scope_->ran_out()))
     say("it took more than the " + show_size(claimed_bytes_) +
         " of RAM that it claimed, and the kernel ended it, or a part of it");
 }
 
+std::optional<int64_t> RamGuard::peak_bytes(int64_t largest_bytes) const {
+  const int64_t most = std::max(most_bytes_, largest_bytes);
+  return most > 0 ? std::optional(most) : std::nullopt;
+}
+
+namespace {
+
+// ".../berth-PID", ".../berth-PID.scope" or ".../berth-PID-2.scope".
+bool is_scope_of(const std::string& path, const std::string& pid) {
+  const std::string name = path.substr(path.rfind('/') + 1);
+  const size_t end = 6 + pid.size();
+  return name.starts_with("berth-" + pid) && (name.size() == end || name[end] == '.' || name[end] == '-');
+}
+
+}  // namespace
+
 std::string ram_limit_seen(const PartyInfo& info, int64_t claimed_bytes) {
   if (claimed_bytes == 0 || info.pid_namespace == 0 || info.pid_namespace != own_pid_namespace()) return "";
   const std::string pid = std::to_string(info.pid);
-  if (read_word("/proc/" + pid + "/comm") != "berth") return "";
+  const auto name = read_word("/proc/" + pid + "/comm");
+  if (!name) return "";
+  const auto is_limited = [&](pid_t process) {
+    const auto group = memory_cgroup_of(sysfs_root(), process);
+    if (!group || !is_scope_of(group->path, pid)) return false;
+    return memory_limit({group->version, group->path, group->path}).has_value();
+  };
+  if (name != "berth") return is_limited(static_cast<pid_t>(info.pid)) ? "cgroup" : "booked";
   for (const pid_t child : children_of("/proc", static_cast<pid_t>(info.pid)))
-    if (const auto groups = read_text("/proc/" + std::to_string(child) + "/cgroup"))
-      if (groups->find("/berth-" + pid + "\n") != std::string::npos) return "cgroup";
+    if (is_limited(child)) return "cgroup";
   return "watched";
 }
 

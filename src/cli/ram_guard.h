@@ -1,5 +1,5 @@
 // RamGuard: what a command that claimed memory is held to while it runs: a cgroup of its own where one can be
-// made (run/ram_scope.h), and a look at what it uses.
+// made (run/ram_scope.h) or had of the user's service manager (run/service_manager.h), and a look at what it uses.
 #pragma once
 
 #include <sys/types.h>
@@ -12,32 +12,53 @@
 #include "cli/options.h"
 #include "ledger/record.h"
 #include "run/ram_scope.h"
+#include "run/service_manager.h"
 #include "run/supervisor.h"
 
 namespace berth {
 
 class RamGuard {
  public:
-  // `options` must outlive this. Makes the scope.
+  // `options` must outlive this. Makes the scope, or finds who will.
   explicit RamGuard(const RunOptions& options);
 
-  void limit(Command& command) const;
+  // For one start of it. This must outlive the command's start.
+  void limit(Command& command);
   // nullptr where there is nothing to watch. `claimed`: how much it is by now, which berth resize may have changed;
-  // none: what it was at first.
+  // none: what it was at first. This must outlive it.
   [[nodiscard]] std::unique_ptr<Companion> companion(std::function<int64_t()> claimed = {});
   // The command runs: is it where it was put?
   void started(pid_t pid);
   // Says so where the kernel has ended some of it.
-  void tell_end() const;
+  void tell_end();
+  // The most that it was seen to have, or nullopt. `largest_bytes`: the most that a single process of it had.
+  [[nodiscard]] std::optional<int64_t> peak_bytes(int64_t largest_bytes) const;
+
+  // What follows is for the companion.
+
+  // nullptr where there is none, or not yet.
+  [[nodiscard]] const RamScope* scope() const { return scope_ ? &*scope_ : nullptr; }
+  // The service manager may have been late.
+  void look_for_scope();
+  // False where the kernel does not take it.
+  [[nodiscard]] bool set_limit(int64_t claimed_bytes);
+  void heed_events();
+  void note_use(int64_t used_bytes);
 
  private:
   const RunOptions& options_;
   int64_t claimed_bytes_ = 0;
   std::optional<RamScope> scope_;
+  std::shared_ptr<const ServiceManager> manager_;
+  std::string unit_;  // what it is asked to make
+  int starts_ = 0;
+  pid_t pid_ = 0;
+  bool ran_out_ = false;
+  int64_t most_bytes_ = 0;
 };
 
-// What holds a lease to the memory that it claimed, as it shows from here: "cgroup" or "watched"; "" for one
-// that claims none, that no berth stays with (hold, adopt, --exec), or that is not seen.
+// What holds a lease to the memory that it claimed, as it shows from here: "cgroup" or "watched"; "booked" where
+// nothing does (hold, adopt, --exec without a cgroup); "" for one that claims none, or that is not seen.
 [[nodiscard]] std::string ram_limit_seen(const PartyInfo& info, int64_t claimed_bytes);
 
 }  // namespace berth

@@ -62,7 +62,10 @@ std::string claim_text(const PoolView& view, const Party& party) {
 }
 
 // What holds it to its memory.
-std::string limit_text(const LeaseView& lease) { return lease.ram_limit.empty() ? "" : ", " + lease.ram_limit; }
+std::string limit_text(const LeaseView& lease) {
+  if (lease.ram_limit.empty()) return "";
+  return lease.ram_limit == "booked" ? ", booked only" : ", " + lease.ram_limit;
+}
 
 const Party& party_of(const PoolView& view, const LeaseView& lease) {
   return view.snapshot.parties[static_cast<size_t>(lease.party)];

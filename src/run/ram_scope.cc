@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <string_view>
 #include <utility>
@@ -57,6 +60,11 @@ void sweep(const std::string& parent) {
 int64_t hard_limit_bytes(int64_t claimed_bytes) { return claimed_bytes + claimed_bytes / 16 + (int64_t{16} << 20U); }
 int64_t soft_limit_bytes(int64_t claimed_bytes) { return claimed_bytes + claimed_bytes / 32 + (int64_t{8} << 20U); }
 
+void end_own_group_as_one(const std::string& root, const std::string& unit) {
+  const auto own = own_memory_cgroup(root);
+  if (own && own->path.ends_with("/" + unit)) (void)write_file(own->path + "/memory.oom.group", "1");
+}
+
 std::optional<RamScope> RamScope::make(const std::string& root, int64_t claimed_bytes) {
   const auto own = own_memory_cgroup(root);
   const std::string parent = own ? parent_for(*own) : "";
@@ -91,8 +99,23 @@ bool RamScope::limit(int64_t claimed_bytes) const {
   return true;
 }
 
+std::optional<RamScope> RamScope::joined(const std::string& root, pid_t pid, const std::string& unit) {
+  const auto group = memory_cgroup_of(root, pid);
+  if (!group || group->version != 2 || !group->path.ends_with("/" + unit)) return std::nullopt;
+  if (!read_count(group->path + "/memory.max")) return std::nullopt;  // no file, or "max"
+  RamScope scope(group->path, group->version);
+  scope.events_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  (void)::inotify_add_watch(scope.events_.get(), (group->path + "/memory.events").c_str(), IN_MODIFY);
+  return scope;
+}
+
+void RamScope::quiet_events() const {
+  std::array<char, 4096> events{};
+  while (retry_eintr([&] { return ::read(events_.get(), events.data(), events.size()); }) > 0) continue;
+}
+
 RamScope::~RamScope() {
-  if (!path_.empty()) ::rmdir(path_.c_str());
+  if (!path_.empty() && procs_.valid()) ::rmdir(path_.c_str());
 }
 
 std::optional<int64_t> RamScope::used_bytes() const {
@@ -100,6 +123,17 @@ std::optional<int64_t> RamScope::used_bytes() const {
   const auto anonymous = value_in(stat, version_ == 1 ? "total_rss" : "anon");
   if (!anonymous) return std::nullopt;
   return *anonymous + value_in(stat, version_ == 1 ? "total_shmem" : "shmem").value_or(0);
+}
+
+// Kernels before 5.19 have no memory.peak.
+std::optional<int64_t> RamScope::peak_bytes() const {
+  const auto most = read_count(path_ + (version_ == 1 ? "/memory.max_usage_in_bytes" : "/memory.peak"));
+  if (!most) return std::nullopt;
+  const std::string stat = path_ + "/memory.stat";
+  const char* files = version_ == 1 ? "total_cache" : "file";  // shared memory among them
+  const int64_t cached =
+      value_in(stat, files).value_or(0) - value_in(stat, version_ == 1 ? "total_shmem" : "shmem").value_or(0);
+  return std::max<int64_t>(0, *most - std::max<int64_t>(0, cached));
 }
 
 bool RamScope::ran_out() const {

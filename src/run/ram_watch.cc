@@ -26,17 +26,16 @@ int64_t sum_of_shares(const std::vector<pid_t>& tree) {
 
 }  // namespace
 
-RamWatch::RamWatch(int64_t claimed_bytes, const RamScope* scope, std::function<std::vector<pid_t>()> tree,
+RamWatch::RamWatch(int64_t claimed_bytes, std::function<std::vector<pid_t>()> tree,
                    std::function<void(int64_t)> on_overuse)
     : claimed_bytes_(claimed_bytes),
-      scope_(scope),
       tree_(std::move(tree)),
       on_overuse_(std::move(on_overuse)),
       next_us_(monotonic_us() + pace_us) {}
 
 // nullopt: not known yet.
-std::optional<int64_t> RamWatch::used_bytes() {
-  if (scope_ != nullptr) return scope_->used_bytes();
+std::optional<int64_t> RamWatch::used_bytes(const RamScope* scope) {
+  if (scope != nullptr) return scope->used_bytes();
   if (shares_) {
     const int64_t sum = *shares_;
     if (sum < 0) return std::nullopt;
@@ -57,10 +56,10 @@ std::optional<int64_t> RamWatch::used_bytes() {
   return std::nullopt;
 }
 
-void RamWatch::act() {
+void RamWatch::act(const RamScope* scope) {
   if (monotonic_us() < next_us_) return;
   next_us_ = monotonic_us() + pace_us;
-  const auto used = used_bytes();
+  const auto used = used_bytes(scope);
   if (used) last_bytes_ = *used;
   if (!used || *used <= claimed_bytes_ || *used <= reported_bytes_ + reported_bytes_ / 8) return;
   reported_bytes_ = *used;

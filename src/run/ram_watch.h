@@ -20,24 +20,22 @@ namespace berth {
 
 class RamWatch {
  public:
-  // `scope`: null where there is none; must outlive us. `tree`: the processes meant. `on_overuse` is called when
-  // they are first seen to have more than was claimed, and again when that has grown by an eighth since.
-  RamWatch(int64_t claimed_bytes, const RamScope* scope, std::function<std::vector<pid_t>()> tree,
-           std::function<void(int64_t)> on_overuse);
+  // `tree`: the processes meant. `on_overuse` is called when they are first seen to have more than was claimed, and
+  // again when that has grown by an eighth since.
+  RamWatch(int64_t claimed_bytes, std::function<std::vector<pid_t>()> tree, std::function<void(int64_t)> on_overuse);
 
   [[nodiscard]] int64_t due_us() const { return next_us_; }
-  // Does what is due. Never blocks.
-  void act();
+  // Does what is due. Never blocks. `scope`: the one that they are in, or null.
+  void act(const RamScope* scope);
   // From the next look on.
   void set_claim(int64_t claimed_bytes) { claimed_bytes_ = claimed_bytes; }
   // What they had at the last look that told.
   [[nodiscard]] int64_t last_bytes() const { return last_bytes_; }
 
  private:
-  [[nodiscard]] std::optional<int64_t> used_bytes();
+  [[nodiscard]] std::optional<int64_t> used_bytes(const RamScope* scope);
 
   int64_t claimed_bytes_;
-  const RamScope* scope_;
   std::function<std::vector<pid_t>()> tree_;
   std::function<void(int64_t)> on_overuse_;
   std::shared_ptr<std::atomic<int64_t>> shares_;  // while a thread adds them up; -1 until it has

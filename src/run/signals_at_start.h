@@ -30,6 +30,10 @@ class SignalsAtStart {
   // In the child, which shares our memory: calls the kernel and writes to this object, and nothing else.
   void look_from_child();
 
+  // Where the child does not share our memory, it tells us what it saw.
+  [[nodiscard]] uint64_t seen() const { return owed_; }
+  void set_seen(uint64_t owed) { owed_ = owed; }
+
   // Whether this signal, from the terminal and just read, never reached the command. Says so once.
   [[nodiscard]] bool is_owed(int signal);
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "base/pid_namespace.h"
@@ -60,10 +62,48 @@ void become(const Command& command, const Signals& signals, char* const* argv, c
   failed = errno;
 }
 
+// What a child that does not share our memory has to tell.
+struct ChildWord {
+  volatile int failed = 0;
+  volatile uint64_t signals_seen = 0;
+};
+
+// As start(), where there is something to prepare: for that, a child needs memory of its own. -1 where there is
+// none for the two to talk by.
+pid_t start_prepared(const Command& command, const Signals& signals, SignalsAtStart& at_start, char* const* argv,
+                     char* const* env, volatile int& failed) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return -1;
+  const OwnFd until_exec(ends[0]);
+  OwnFd kept_by_child(ends[1]);
+  void* page = ::mmap(nullptr, sizeof(ChildWord), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return -1;
+  auto* word = new (page) ChildWord;
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    command.prepare();
+    at_start.look_from_child();
+    word->signals_seen = at_start.seen();
+    become(command, signals, argv, env, word->failed);
+    ::_exit(127);
+  }
+  kept_by_child.reset();
+  char none = 0;
+  if (pid > 0) (void)retry_eintr([&] { return ::read(until_exec.get(), &none, 1); });
+  failed = word->failed;
+  at_start.set_seen(word->signals_seen);
+  ::munmap(page, sizeof(ChildWord));
+  return pid;
+}
+
 [[gnu::noinline]] pid_t start(const Command& command, const Signals& signals, SignalsAtStart& at_start,
                               volatile int& failed) {
   const std::vector<char*> argv = pointers(command.argv);
   const std::vector<char*> env = pointers(command.environment);
+  if (command.prepare) {
+    const pid_t prepared = start_prepared(command, signals, at_start, argv.data(), env.data(), failed);
+    if (prepared > 0) return prepared;
+  }
   const pid_t pid = ::vfork();
   if (pid == 0) {
     at_start.look_from_child();
@@ -234,6 +274,7 @@ Finished replace_self(const Command& command, const Signals& signals) {
   const std::vector<char*> argv = pointers(command.argv);
   const std::vector<char*> env = pointers(command.environment);
   volatile int failed = 0;
+  if (command.prepare) command.prepare();
   become(command, signals, argv.data(), env.data(), failed);
   return Finished{status_of_exec_failure(failed), failed, 0, Finished::By::itself, false};
 }

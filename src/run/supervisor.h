@@ -55,6 +55,7 @@ struct Command {
   std::vector<std::string> environment;  // "NAME=value"
   std::vector<int> life_fds;             // inherited by the child under these very numbers
   int cgroup_fd = -1;                    // cgroup.procs of the group that it is put into
+  std::function<void()> prepare;         // done first by its process: takes memory, and some time
   std::optional<int> nice;               // added to ours
   bool idle_io = false;                  // only what nobody else wants of the disks
   std::optional<int64_t> limit_ms;       // then its whole tree is ended: TERM, and KILL after the grace
