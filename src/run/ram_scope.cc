@@ -58,7 +58,9 @@ void sweep(const std::string& parent) {
 }  // namespace
 
 int64_t hard_limit_bytes(int64_t claimed_bytes) { return claimed_bytes + claimed_bytes / 16 + (int64_t{16} << 20U); }
-int64_t soft_limit_bytes(int64_t claimed_bytes) { return claimed_bytes + claimed_bytes / 32 + (int64_t{8} << 20U); }
+// Above it the kernel slows a job down before it ends it, by 64 s times the square of the excess, for each 256 KiB. So
+// close below the other, a job of 100 GiB that goes on and on loses some seconds, and not minutes.
+int64_t soft_limit_bytes(int64_t claimed_bytes) { return hard_limit_bytes(claimed_bytes) - claimed_bytes / 128; }
 
 void end_own_group_as_one(const std::string& root, const std::string& unit) {
   const auto own = own_memory_cgroup(root);
@@ -70,7 +72,7 @@ std::optional<RamScope> RamScope::make(const std::string& root, int64_t claimed_
   const std::string parent = own ? parent_for(*own) : "";
   if (parent.empty()) return std::nullopt;
   sweep(parent);
-  RamScope scope(parent + "/" + std::string(prefix) + std::to_string(::getpid()), own->version);
+  RamScope scope(parent + "/" + std::string(prefix) + std::to_string(::getpid()), own->version, Whose::ours);
   if (::mkdir(scope.path_.c_str(), 0755) != 0 && errno != EEXIST) {
     scope.path_.clear();
     return std::nullopt;
@@ -103,7 +105,7 @@ std::optional<RamScope> RamScope::joined(const std::string& root, pid_t pid, con
   const auto group = memory_cgroup_of(root, pid);
   if (!group || group->version != 2 || !group->path.ends_with("/" + unit)) return std::nullopt;
   if (!read_count(group->path + "/memory.max")) return std::nullopt;  // no file, or "max"
-  RamScope scope(group->path, group->version);
+  RamScope scope(group->path, group->version, Whose::managers);
   scope.events_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   (void)::inotify_add_watch(scope.events_.get(), (group->path + "/memory.events").c_str(), IN_MODIFY);
   return scope;
@@ -115,7 +117,7 @@ void RamScope::quiet_events() const {
 }
 
 RamScope::~RamScope() {
-  if (!path_.empty() && procs_.valid()) ::rmdir(path_.c_str());
+  if (!path_.empty() && whose_ == Whose::ours) ::rmdir(path_.c_str());
 }
 
 std::optional<int64_t> RamScope::used_bytes() const {

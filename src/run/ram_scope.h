@@ -28,6 +28,7 @@ class RamScope {
   RamScope(RamScope&& other) noexcept
       : path_(std::exchange(other.path_, {})),
         version_(other.version_),
+        whose_(other.whose_),
         procs_(std::move(other.procs_)),
         events_(std::move(other.events_)) {}
   RamScope& operator=(RamScope&&) = delete;
@@ -51,11 +52,13 @@ class RamScope {
   [[nodiscard]] std::optional<int64_t> peak_bytes() const;
 
  private:
-  RamScope(std::string path, int version) : path_(std::move(path)), version_(version) {}
+  enum class Whose { ours, managers };
+  RamScope(std::string path, int version, Whose whose) : path_(std::move(path)), version_(version), whose_(whose) {}
 
   std::string path_;
   int version_;
-  OwnFd procs_;   // invalid: a service manager's
+  Whose whose_;
+  OwnFd procs_;   // of ours alone
   OwnFd events_;  // inotify on memory.events
 };
 

@@ -24,7 +24,7 @@ def hard(mib):
 
 
 def soft(mib):
-    return mib * MIB + mib * MIB // 32 + 8 * MIB
+    return hard(mib) - mib * MIB // 128
 
 
 class World:
