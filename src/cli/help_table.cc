@@ -55,7 +55,7 @@ constexpr OptionHelp run_hold_options[] = {
      "is gone."},
     {"--exec", "",
      "Become CMD: no berth process stays. Not with --limit, --until command, --over-use term, --on-lost term or "
-     "--reclaimable."},
+     "--reclaimable. --ram is then only booked where no cgroup can be made; see MEMORY."},
     {"--turn", "",
      "In place of a CLAIM for a command inside of a lease: all compute of that lease's cards, in turn. Without a CMD "
      "it "
