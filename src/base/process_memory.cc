@@ -7,14 +7,22 @@
 
 namespace berth {
 
+namespace {
+
+constexpr size_t most_children_bytes = size_t{1} << 20U;
+
+}  // namespace
+
 std::vector<pid_t> children_of(const std::string& proc, pid_t parent) {
   std::vector<pid_t> out;
   const std::string dir = proc + "/" + std::to_string(parent) + "/task";
   const auto threads = list_names(dir);
   for (const std::string& thread : threads ? *threads : std::vector<std::string>{})
-    if (const auto text = read_text(dir + "/" + thread + "/children"))
+    if (auto text = read_text(dir + "/" + thread + "/children", most_children_bytes)) {
+      text->resize(text->find_last_of(' ') + 1);  // behind each of them; one that is cut off is another's pid
       for (const std::string& word : split(*text, ' '))
         if (const auto pid = parse_count(word)) out.push_back(static_cast<pid_t>(*pid));
+    }
   return out;
 }
 

@@ -4,7 +4,9 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/small_file.h"
@@ -37,6 +39,17 @@ TEST(ProcessMemory, OfATreeIsTheSum) {
   EXPECT_EQ(tree_bytes(machine.root() + "/proc", 10), 4321 * 1024);
   EXPECT_EQ(tree_bytes(machine.root() + "/proc", 11), 4020 * 1024);
   EXPECT_EQ(tree_bytes(machine.root() + "/proc", 5), 0);
+}
+
+TEST(ChildrenOf, AListThatIsTooLongNamesNobodyElse) {
+  const Recording machine("");
+  std::string children;
+  while (children.size() < (size_t{1} << 20U) - 3) children += "7 ";
+  children += "1234 ";  // the end of what is read is in the middle of it
+  machine.write("proc/10/task/10/children", children);
+  const std::vector<pid_t> found = children_of(machine.root() + "/proc", 10);
+  EXPECT_GT(found.size(), 500'000U);
+  EXPECT_EQ(std::count(found.begin(), found.end(), 7), static_cast<std::ptrdiff_t>(found.size()));
 }
 
 TEST(ProcessMemory, OfThisProcessGrowsByWhatItTouches) {

@@ -30,9 +30,10 @@ std::string encode_survivors(const std::vector<pid_t>& pids) {
   std::string out;
   size_t count = 0;
   for (const pid_t pid : pids) {
+    if (count >= max_survivors) break;
     bool unsure = false;
     const auto start = start_ticks(pid, unsure);
-    if (!start || count >= max_survivors) continue;
+    if (!start) continue;
     out += " " + std::to_string(pid) + ":" + std::to_string(*start);
     ++count;
   }

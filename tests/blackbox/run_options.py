@@ -93,6 +93,26 @@ def test_a_limit_ends_the_whole_tree_and_says_so():
         check(not pool.leases(), "still held")
 
 
+# 400 processes that end of TERM, below a shell that does.
+CROWD = """
+import os, signal
+for _ in range(400):
+    if os.fork() == 0: signal.pause()
+open("all-there", "w").close()
+signal.pause()
+"""
+
+
+def test_a_limit_tells_all_of_a_large_tree():
+    with Pool(slot=1) as pool:
+        begun = time.monotonic()
+        done = pool.run(*SLOT, "--limit", "3s", "--grace", "60s", "--", sys.executable, "-c", CROWD, cwd=pool.tmp)
+        took = time.monotonic() - begun
+        check(os.path.exists(os.path.join(pool.tmp, "all-there")), "they were not made in time")
+        check(done.returncode == 128 + signal.SIGTERM and took < 30, f"{took}: {done}")
+        check("it is killed" not in done.stderr, done.stderr)
+
+
 def test_who_outlives_the_command_has_the_rest_of_the_grace():
     with Pool(slot=1) as pool:
         # The one that hears TERM ends in its own time, the one that does not is killed.
