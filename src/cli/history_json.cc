@@ -61,6 +61,7 @@ Json job_json(const Job& job, const std::string& user) {
             {"resources", resources_of(job)}}},
           {"granted", granted_of(job)},
           {"peak_vram", or_null(job.peak_bytes.has_value(), job.peak_bytes.value_or(0))},
+          {"peak_ram", or_null(job.peak_ram_bytes.has_value(), job.peak_ram_bytes.value_or(0))},
           {"how", std::string(how_name(job.how))},
           {"status", or_null(job.status.has_value(), job.status.value_or(0))},
           {"signal", or_null(job.signal != 0, job.signal)},

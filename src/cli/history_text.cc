@@ -13,8 +13,9 @@ namespace berth {
 namespace {
 
 // What gives way in a window too narrow for all of it, in this order.
-constexpr Squeeze squeezes[] = {{"CLAIM", 18}, {"WHAT", 16}, {"USER", 0}, {"CLAIM", 10}, {"PEAK", 0},
-                                {"WAITED", 0}, {"CLAIM", 0}, {"END", 10}, {"WHAT", 8},   {"ENDED", 0}};
+constexpr Squeeze squeezes[] = {{"CLAIM", 18},    {"WHAT", 16},    {"USER", 0},   {"CLAIM", 10},
+                                {"PEAK VRAM", 0}, {"PEAK RAM", 0}, {"WAITED", 0}, {"CLAIM", 0},
+                                {"END", 10},      {"WHAT", 8},     {"ENDED", 0}};
 
 // As `ls -l` has it: the time of day of what is not long ago, else the year.
 std::string local_time(int64_t us, int64_t now_us) {
@@ -86,8 +87,8 @@ std::string end_text(const Job& job) {
 
 std::string history_text(const std::vector<Job>& jobs, int64_t now_us, size_t width) {
   if (jobs.empty()) return "No job has ended yet, of those that were asked for.\n";
-  Table full({"ID", "ENDED", "USER", "CLAIM", "LABEL", "COMMAND", "WAITED", "HELD", "PEAK", "END"});
-  Table brief({"ENDED", "USER", "CLAIM", "WHAT", "WAITED", "HELD", "PEAK", "END"});
+  Table full({"ID", "ENDED", "USER", "CLAIM", "LABEL", "COMMAND", "WAITED", "HELD", "PEAK VRAM", "PEAK RAM", "END"});
+  Table brief({"ENDED", "USER", "CLAIM", "WHAT", "WAITED", "HELD", "PEAK VRAM", "PEAK RAM", "END"});
   std::map<int64_t, std::string> users;
   for (const Job& job : jobs) {
     const auto [user, fresh] = users.try_emplace(job.uid);
@@ -96,12 +97,13 @@ std::string history_text(const std::vector<Job>& jobs, int64_t now_us, size_t wi
     const std::string ended = local_time(job.ended_us, now_us);
     const std::string waited = took((sat ? job.seated_us : job.ended_us) - job.arrival_us);
     const std::string held = sat ? took(job.ended_us - job.seated_us) : "-";
-    const std::string peak = job.peak_bytes ? show_size(*job.peak_bytes) : "-";
+    const std::string vram = job.peak_bytes ? show_size(*job.peak_bytes) : "-";
+    const std::string ram = job.peak_ram_bytes ? show_size(*job.peak_ram_bytes) : "-";
     const std::string label = job.label.empty() ? "-" : shortened(job.label, 24);
-    full.add({job.id, ended, user->second, claim_text(job), label, shortened(job.command, 40), waited, held, peak,
+    full.add({job.id, ended, user->second, claim_text(job), label, shortened(job.command, 40), waited, held, vram, ram,
               end_text(job)});
     brief.add({ended, user->second, claim_text(job), shortened(job.label.empty() ? job.command : job.label, 32), waited,
-               held, peak, end_text(job)});
+               held, vram, ram, end_text(job)});
   }
   std::string text = full.text();
   return width == 0 || longest_line(text) <= width ? text : brief.text(width, squeezes);

@@ -28,6 +28,7 @@ void record_end(std::vector<Job> jobs, const LeaseEnd& end) {
     job.status = end.status;
     job.signal = end.signal;
     job.peak_bytes = end.peak_bytes;
+    job.peak_ram_bytes = end.peak_ram_bytes;
     job.reason = end.reason;
     job.stays = end.stays;
   }

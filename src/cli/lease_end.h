@@ -18,6 +18,7 @@ struct LeaseEnd {
   std::optional<int> status = std::nullopt;  // what berth exits with
   int signal = 0;
   std::optional<int64_t> peak_bytes = std::nullopt;
+  std::optional<int64_t> peak_ram_bytes = std::nullopt;
   std::string reason = {};  // of How::reclaimed
   bool stays = false;       // what the command left running keeps the place
 };

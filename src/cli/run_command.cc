@@ -222,6 +222,7 @@ std::optional<int> run_in_place(Place& place, RamGuard& ram) {
   ram.tell_end();
   LeaseEnd end;
   if (usage != nullptr) end.peak_bytes = usage->peak_bytes();
+  if (finished.ok()) end.peak_ram_bytes = ram.peak_bytes(finished->largest_bytes);
   const bool lost = std::any_of(losses.begin(), losses.end(), [](const LossCompanion* l) { return l->lost(); });
   const bool reclaimed =
       giving != nullptr && finished.ok() && finished->exec_errno == 0 && giving->ended_command(*finished);

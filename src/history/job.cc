@@ -109,6 +109,7 @@ std::string encode_job(const Job& job) {
   if (job.expect_s != 0) out["expect_s"] = job.expect_s;
   if (job.seated_us != 0) out["seated_us"] = job.seated_us;
   if (job.peak_bytes) out["peak"] = *job.peak_bytes;
+  if (job.peak_ram_bytes) out["peak_ram"] = *job.peak_ram_bytes;
   if (job.status) out["status"] = *job.status;
   if (job.signal != 0) out["signal"] = job.signal;
   if (!job.reason.empty()) out["reason"] = kept_text(job.reason);
@@ -145,6 +146,7 @@ std::optional<Job> decode_job(std::string_view line) {
   job.expect_s = read.amount("expect_s");
   job.seated_us = read.amount("seated_us");
   if (read.find("peak") != nullptr) job.peak_bytes = read.amount("peak");
+  if (read.find("peak_ram") != nullptr) job.peak_ram_bytes = read.amount("peak_ram");
   if (read.find("status") != nullptr) job.status = static_cast<int>(read.number("status", 0, 255, 0));
   job.signal = static_cast<int>(read.number("signal", 0, 127, 0));
   job.reason = read.text("reason");

@@ -58,7 +58,8 @@ struct Job {
   int64_t arrival_us = 0;  // since the epoch, as the others
   int64_t seated_us = 0;   // 0: it never had its place
   int64_t ended_us = 0;
-  std::optional<int64_t> peak_bytes;  // the most it was seen to use of one GPU
+  std::optional<int64_t> peak_bytes;      // the most it was seen to use of one GPU
+  std::optional<int64_t> peak_ram_bytes;  // of the machine's memory; without a claim of it, of one process
   How how = How::unknown;
   std::optional<int> status;  // what berth exited with; of hold and adopt nothing
   int signal = 0;             // that ended it; 0: none

@@ -26,6 +26,7 @@ Job full() {
   job.seated_us = 1'700'000'001'000'000;
   job.ended_us = 1'700'000'002'000'000;
   job.peak_bytes = 123;
+  job.peak_ram_bytes = 456;
   job.how = How::signalled;
   job.status = 137;
   job.signal = 9;
@@ -97,7 +98,7 @@ TEST(HistoryJob, WhatIsNoJobIsRefused) {
                            R"({"id":"a","arrival_us":1e300,"ended_us":2,"how":"busy"})",
                            R"({"id":"a","arrival_us":18446744073709551615,"ended_us":2,"how":"busy"})"})
     EXPECT_FALSE(decode_job(line)) << line;
-  EXPECT_TRUE(decode_job(R"({"id":"a","arrival_us":1,"ended_us":2,"how":"busy","claim":[],"devices":{},"peak":"x"})"));
+  EXPECT_TRUE(decode_job(R"({"id":"a","arrival_us":1,"ended_us":2,"how":"busy","claim":[],"devices":{},"peak":"x","peak_ram":[]})"));
 }
 
 }  // namespace

@@ -128,13 +128,21 @@ bool in_foreground() {
   return false;
 }
 
+// What a process had before exec counts for it, and that was ours.
+int64_t largest_of(const rusage& usage) {
+  rusage own{};
+  if (::getrusage(RUSAGE_SELF, &own) != 0 || usage.ru_maxrss <= own.ru_maxrss) return 0;
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
 enum class Child { runs, ended, unknown };
 
 // Takes what SIGCHLD announced. `unknown`, with errno, where the kernel does not say.
 Child reap_child(pid_t pid, Finished& finished) {
   for (int events = 0; events < 100; ++events) {
     siginfo_t info{};
-    const auto ask = [&] { return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WSTOPPED | WNOHANG); };
+    rusage usage{};  // which the kernel gives, and glibc's waitid() does not
+    const auto ask = [&] { return ::syscall(SYS_waitid, P_PID, pid, &info, WEXITED | WSTOPPED | WNOHANG, &usage); };
     if (retry_eintr(ask) != 0) return Child::unknown;
     if (info.si_pid == 0) return Child::runs;
     if (info.si_code == CLD_STOPPED) {
@@ -144,6 +152,7 @@ Child reap_child(pid_t pid, Finished& finished) {
       continue;
     }
     finished.signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
+    finished.largest_bytes = largest_of(usage);
     finished.status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
     return Child::ended;
   }

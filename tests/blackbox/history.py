@@ -1,6 +1,7 @@
 """berth history: every way in which a lease ends is written down, and nothing that befalls the book hurts a job."""
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -181,6 +182,24 @@ def test_gpus_and_what_they_took():
         check(small["claim"]["gpus"] == 1 and small["claim"]["vram"] == 8 * gib and small["peak_vram"] == 2 * gib
               and small["granted"]["devices"] == [{"uuid": "GPU-a", "index": 0, "vram": 8 * gib}], f"{small}")
         check(large["how"] == "over_use" and large["peak_vram"] == 3 * gib and large["signal"] == 15, f"{large}")
+
+
+def test_how_much_memory_a_job_had():
+    mib = 1 << 20
+    fill = "x = bytearray(b'x') * (60 << 20)"
+    two = f"import os, time; pid = os.fork(); {fill}; time.sleep(1.6); pid and os.wait()"
+    with Pool(ram="1G") as pool:
+        for words in (["--cpu", "1"], ["--ram", "300M"]):
+            pool.run("run", *words, "--", "python3", "-c", fill)
+        pool.run("run", "--ram", "300M", "--", "python3", "-c", two)
+        pool.run("run", "--ram", "300M", "--", "true")
+        one, limited, both, none = [job["peak_ram"] for job in history(pool)]
+        check(60 * mib < one < 100 * mib, f"without a claim, what its largest process had: {one}")
+        check(60 * mib < limited < 100 * mib, f"as short as it is: {limited}")
+        check(120 * mib < both < 180 * mib, f"of two at once: {both}")
+        check(none is None or none < 20 * mib, f"{none}")
+        shown = pool.run("history").stdout.splitlines()
+        check(re.search(r"(\d+\.?\d*) MiB +well$", shown[3]), shown)
 
 
 # ---------------------------------------------------------------- how it is shown
