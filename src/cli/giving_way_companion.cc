@@ -13,6 +13,7 @@
 #include "cli/say.h"
 #include "cli/told.h"
 #include "engine/lease_roots.h"
+#include "run/affinity.h"
 #include "run/process_tree.h"
 
 namespace berth {
@@ -263,7 +264,7 @@ void GivingWayCompanion::hear_hooks() {
 
 void GivingWayCompanion::try_to_give() {
   next_give_us_ = monotonic_us() + give_again_us;
-  if (seat_.admission) seat_.engine.heed(*seat_.admission);
+  place_.heed_choice(seat_);
   const auto result = seat_.engine.give_way(Engine::Return::to_the_same_devices);
   if (!result) return lose(result.error());
   if (*result == GaveWay::gave) return gave();
@@ -295,6 +296,9 @@ void GivingWayCompanion::back(Acquired acquired) {
   seat_.acquired = std::move(acquired);
   gave_in_vain_until_us_ = monotonic_us() + in_vain_us;  // if the same one still asks
   next_look_us_ = monotonic_us();
+  // Those that it had may be another's by now.
+  if (const auto& own = seat_.engine.record().processors; !own.empty() && command_.valid())
+    confine_tree(command_.pid(), processor_set(own));
   say("has its place again");
   perform(way_.on(GivingWay::Event::back, monotonic_us()));
 }

@@ -92,6 +92,11 @@ constexpr OptionHelp run_hold_options[] = {
      "When the --grace is over it is ended for it, as by --limit: TERM, and KILL after the grace."},
     {"--requeue", "", "Ended by it, CMD is queued again at its old place in line, and started anew."},
     {"--threads N", "", "Sets OMP_NUM_THREADS and the like for CMD; --cpu N implies it."},
+    {"--pin", "",
+     "With --cpu N: N processors that no other such lease has, beside its GPUs (NUMA), together, on whole cores. Who "
+     "does "
+     "not pin and starts after it keeps off them, where enough are left. CMD finds them in BERTH_PROCESSORS, as 0-3,8. "
+     "Where the others have all that this shell may use it waits, and holds up nobody."},
     {"--nice N, --idle-io", "", "Politeness towards others."},
     {"--visible index|uuid", "",
      "How CUDA_VISIBLE_DEVICES names the cards. Indices, the default, are read by every program."},
@@ -118,6 +123,7 @@ constexpr OptionHelp hold_options[] = {
      "process that it is held for may release it."},
     {"--visible index|uuid", "", "As for run."},
     {"--cap env", "", "As for run."},
+    {"--pin", "", "As for run; but what runs there is yours to see to: taskset -c \"$BERTH_PROCESSORS\" CMD."},
 };
 constexpr HelpSection hold_sections[] = {{"", "", hold_options}};
 

@@ -54,6 +54,7 @@ enum Option : int {
   opt_exec,
   opt_nice,
   opt_idle_io,
+  opt_pin,
   opt_visible,
   opt_for,
   opt_ttl,
@@ -98,6 +99,7 @@ constexpr auto place_options = std::to_array<option>({
     {"exec", no_argument, nullptr, opt_exec},
     {"nice", required_argument, nullptr, opt_nice},
     {"idle-io", no_argument, nullptr, opt_idle_io},
+    {"pin", no_argument, nullptr, opt_pin},
     {"visible", required_argument, nullptr, opt_visible},
     {"for", required_argument, nullptr, opt_for},
     {"ttl", required_argument, nullptr, opt_ttl},
@@ -147,6 +149,7 @@ bool is_option_of(PlaceVerb verb, int code) {
     case opt_on_reclaim:
     case opt_on_return:
     case opt_grace:
+    case opt_pin:
     case opt_priority: return verb != PlaceVerb::adopt;
     case opt_turn:
     case opt_dry_run:
@@ -204,6 +207,7 @@ class RunReader {
       case opt_dry_run: o.dry_run = true; return success();
       case opt_exec: o.replace_self = true; return success();
       case opt_idle_io: o.idle_io = true; return success();
+      case opt_pin: o.pin = true; return success();
       case opt_limit: return duration("--limit", value, [&](int64_t ms) { o.limit_ms = ms; });
       case opt_grace: return duration("--grace", value, [&](int64_t ms) { o.grace_ms = ms; });
       case opt_nice: return nice(value);
@@ -244,6 +248,8 @@ class RunReader {
     }
     if (picky && gpu.count == 0) gpu.count = 1;  // who picks among GPUs wants one
     if (only_given_ && out_.only.empty()) return usage("--only names no device");
+    if (out_.pin && berth::amount_of(out_.claim, "cpu") == 0)
+      return usage("--pin is about the processors of --cpu N: how many is it to have for its own?");
     if (out_.run_after_timeout && !out_.timeout_ms) return usage("--on-timeout run needs a --timeout");
     if (out_.replace_self &&
         (out_.limit_ms || out_.until_command || out_.over_use_ends || out_.loss_ends || out_.reclaimable))

@@ -41,7 +41,7 @@ struct RunOptions {
   bool over_use_ends = false;  // --over-use term
   std::optional<int64_t> idle_ms;
   bool reclaim_when_idle = false;  // --reclaimable=idle: asked only while it is so
-  bool loss_ends = false;      // --on-lost term
+  bool loss_ends = false;          // --on-lost term
   bool reclaimable = false;
   std::string on_reclaim;  // "": no hook
   std::string on_return;
@@ -51,6 +51,7 @@ struct RunOptions {
   bool requeue = false;
   std::optional<int> nice;
   bool idle_io = false;
+  bool pin = false;  // processors of its own, as many as it claims
   bool visible_by_uuid = false;
   std::vector<std::string> command;
   // hold only

@@ -17,7 +17,9 @@
 #include "cli/say.h"
 #include "cli/waiting_talk.h"
 #include "device/probe_run.h"
+#include "device/topology.h"
 #include "engine/lease_roots.h"
+#include "run/affinity.h"
 
 namespace berth {
 
@@ -25,18 +27,19 @@ namespace {
 
 constexpr int lowest_life_fd = 200;  // out of the way of `exec 3</dev/null` and its like
 
-Result<> check_own_share(const Claim& claim) {
-  for (const NamedAmount& c : claim.counters) {
-    if (c.name != "cpu") continue;
-    const int64_t own = own_cpus();
-    // Where this shell may use all there are, only the pool says how many that is.
-    if (c.amount > own && own < ::sysconf(_SC_NPROCESSORS_ONLN))
-      return Error{ErrorKind::impossible, 0,
-                   "can never run here: it asks for " + std::to_string(c.amount) +
-                       " cpu, but this shell may use only " + std::to_string(own) +
-                       " of them (taskset or a cgroup says so)"};
-  }
-  return success();
+Result<> check_own_share(const RunOptions& options) {
+  const int64_t asked = amount_of(options.claim, "cpu");
+  if (asked == 0) return success();
+  const auto own = static_cast<int64_t>(allowed_processors().count());
+  if (own == 0 || asked <= own) return success();
+  // Where this shell may use all there are, only the pool says how many that is. But none is made for --pin.
+  const bool all = own >= ::sysconf(_SC_NPROCESSORS_ONLN);
+  if (all && !options.pin) return success();
+  const std::string text = "can never run here: it asks for " + std::to_string(asked) + " cpu";
+  return Error{ErrorKind::impossible, 0,
+               all ? text + " of its own (--pin), and the machine has " + std::to_string(own)
+                   : text + ", but this shell may use only " + std::to_string(own) +
+                         " of them (taskset, a cgroup or a lease around it says so)"};
 }
 
 // What a signal means to a job that still stands in line.
@@ -105,13 +108,14 @@ Place::~Place() {
 std::optional<int> Place::prepare() {
   ::getrlimit(RLIMIT_NOFILE, &descriptor_limit_);
   if (auto found = find_devices(); !found) return fail(found.error());
-  if (auto share = check_own_share(options_.claim); !share) return fail(share.error());
+  if (auto share = check_own_share(options_); !share) return fail(share.error());
   auto pool = options_.dry_run ? open_for_a_look() : open_pool(LocalPool::IfMissing::create);
   if (!pool) return fail(pool.error());
   if (options_.claim.gpu.count > 0) {
     if (auto shared = check_pool_is_shared(pool->path()); !shared) return fail(shared.error());
   }
   pool_.emplace(std::move(*pool));
+  if (options_.pin) processors_.emplace(read_topology(sysfs_root()), allowed_processors(), picture_);
   auto signals = Signals::take();
   if (!signals) return fail(signals.error());
   signals_.emplace(std::move(*signals));
@@ -166,6 +170,7 @@ Request Place::request_for(const ClaimPart& part, const PartyInfo& info) const {
   request.way.reclaimable = options_.reclaimable && parts().size() == 1;
   request.may_idle = options_.idle_ms.has_value();
   request.way.preemptible = request.way.reclaimable && options_.preemptible;
+  request.pins = options_.pin && amount_of(part.claim, "cpu") > 0;
   request.info = info;
   return request;
 }
@@ -185,12 +190,17 @@ std::unique_ptr<MachineMemory> Place::machine_for(const ClaimPart& part) {
   return std::make_unique<MachineMemory>(sysfs_root(), ram_bytes, [this] { return ram_leases(*pool_); });
 }
 
+void Place::heed_choice(Seat& seat) {
+  if (seat.admission) seat.engine.heed(*seat.admission);
+  if (processors_) seat.engine.heed(*processors_);
+}
+
 // Waits in line as people expect it: with a word on stderr, and ended or stopped by signals.
 Result<Acquired> Place::wait_for(Seat& seat, int& ended_by, const std::function<Result<Acquired>()>& wait) {
   WaitingTalk talk(*pool_, picture_, seat.engine);
   WaitingManners manners(*signals_, seat.engine, talk);
   seat.engine.on_cancel([&] { return manners() && !wait_is_over_(); });
-  if (seat.admission) seat.engine.heed(*seat.admission);
+  heed_choice(seat);
   if (seat.machine) seat.engine.heed(*seat.machine);
   // A turn is soon over, and the next one comes soon.
   if (!options_.turn) seat.engine.on_waiting([&](const Waiting& waiting) { return talk(waiting); });
@@ -201,6 +211,7 @@ Result<Acquired> Place::wait_for(Seat& seat, int& ended_by, const std::function<
   auto acquired = wait();
   talk.clear();
   ended_by = manners.ended_by();
+  processors_of_others_ = seat.engine.processors_of_others();
   // The handlers and the admission speak of things that end here.
   seat.engine.heed_nobody();
   seat.engine.on_cancel({});

@@ -16,6 +16,7 @@
 #include "cli/device_choice.h"
 #include "cli/leases_around.h"
 #include "cli/options.h"
+#include "cli/own_processors.h"
 #include "engine/driver_admission.h"
 #include "engine/engine.h"
 #include "engine/machine_memory.h"
@@ -76,6 +77,10 @@ class Place {
   [[nodiscard]] LeaseEnvironment environment() const;
   // What of each real GPU the command may use. Requires take().
   [[nodiscard]] std::vector<UsageLimit> usage_limits() const;
+  // Where the command is to run; none: where it likes. Its own processors, or else those that are nobody's own.
+  [[nodiscard]] ProcessorSet affinity() const;
+  // Has a seat's engine ask whoever has a say in where it may sit.
+  void heed_choice(Seat& seat);
   void release_all();
   // Whether the place may be asked to give way: it is one seat, whoever gave it.
   [[nodiscard]] bool may_yield() const { return options_.reclaimable && seats_.size() == 1; }
@@ -112,6 +117,8 @@ class Place {
   RunOptions options_;
   rlimit descriptor_limit_{};
   Picture picture_;
+  std::optional<OwnProcessors> processors_;  // --pin
+  ProcessorSet processors_of_others_;        // as of the last wait
   std::vector<DeviceRef> eligible_;
   std::string trial_path_;  // of a pool of our own, for a --dry-run before there is one; removed at the end
   std::optional<LocalPool> pool_;

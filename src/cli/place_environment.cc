@@ -6,6 +6,7 @@
 
 #include "cli/place.h"
 #include "device/probe_run.h"
+#include "run/affinity.h"
 
 namespace berth {
 
@@ -49,6 +50,15 @@ std::vector<UsageLimit> Place::usage_limits() const {
   return out;
 }
 
+ProcessorSet Place::affinity() const {
+  ProcessorSet own;
+  for (const auto& seat : seats_) own |= processor_set(seat->engine.record().processors);
+  if (own.any() || processors_of_others_.none()) return own;
+  const ProcessorSet nobodys = allowed_processors() & ~processors_of_others_;
+  const auto needed = static_cast<size_t>(std::max<int64_t>(1, amount_of(options_.claim, "cpu")));
+  return nobodys.count() >= needed ? nobodys : ProcessorSet();
+}
+
 LeaseEnvironment Place::environment() const {
   LeaseEnvironment out;
   out.id = seats_.front()->engine.record().id.view();
@@ -70,6 +80,7 @@ LeaseEnvironment Place::environment() const {
     out.mps_runs = mps_runs();
   }
   out.threads = thread_cap(options_);
+  if (options_.pin) out.processors = show_processors(spans_of(affinity()));
   return out;
 }
 

@@ -49,6 +49,7 @@ int Place::tell_preview(const PartyInfo& info) {
     if (admission) seat.engine.heed(*admission);
     const auto machine = machine_for(part);
     if (machine) seat.engine.heed(*machine);
+    if (processors_) seat.engine.heed(*processors_);
     const auto preview = seat.engine.preview(request_for(part, info));
     if (!preview) return fail(preview.error());
     if (preview->ending == Ending::impossible) return refuse_impossible(*preview);

@@ -1,7 +1,5 @@
 #include "cli/pool_access.h"
 
-#include <sched.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -22,13 +20,6 @@ Result<LocalPool> open_pool(LocalPool::IfMissing if_missing) {
     path = plain ? (here / path).lexically_normal() : here / path;
   }
   return LocalPool::open(path, if_missing);
-}
-
-int64_t own_cpus() {
-  cpu_set_t set;
-  // More than 1,024 processors: the call fails, and no bound is known.
-  if (::sched_getaffinity(0, sizeof set, &set) != 0) return max_amount;
-  return CPU_COUNT(&set);
 }
 
 }  // namespace berth

@@ -47,6 +47,7 @@ Command command_of(const Place& place, const LeaseEnvironment& lease) {
   command.environment = lease_environment(own_environment(), lease);
   command.nice = options.nice;
   command.idle_io = options.idle_io;
+  command.affinity = AffinityMask(place.affinity());
   command.limit_ms = options.limit_ms;
   command.grace_ms = options.grace_ms;
   command.descriptor_limit = place.descriptor_limit();

@@ -39,7 +39,10 @@ Json granted_of(const PoolView& view, const Party& party) {
                        {"index", d->index},
                        {"vram", party.gpu.whole ? d->vram_total_bytes : party.gpu.vram_bytes}});
   }
-  return {{"devices", devices}, {"resources", resources_of(view, party)}};
+  const auto own = view.snapshot.own_processors(party);
+  return {{"devices", devices},
+          {"resources", resources_of(view, party)},
+          {"processors", or_null(!own.empty(), show_processors(own))}};
 }
 
 Json lease_json(const PoolView& view, const LeaseView& lease) {

@@ -54,6 +54,7 @@ std::string claim_text(const PoolView& view, const Party& party) {
   for (const Amount& a : view.snapshot.counters(party))
     claim.counters.push_back({view.snapshot.resources[a.resource].name, a.amount});
   std::string text = describe(claim);
+  if (const auto own = view.snapshot.own_processors(party); !own.empty()) text += " (cpu " + show_processors(own) + ")";
   std::string on;
   for (const uint16_t granted : view.snapshot.granted(party))
     for (const Device& d : view.devices)

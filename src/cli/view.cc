@@ -23,6 +23,7 @@
 #include "engine/driver_admission.h"
 #include "engine/lease_roots.h"
 #include "engine/machine_memory.h"
+#include "engine/processor_choice.h"
 #include "ledger/local_ledger.h"
 #include "sched/plan.h"
 #include "sched/watch.h"
@@ -100,7 +101,10 @@ std::string holders_reason(const PoolView& view, int party) {
 std::string machine_reason(const PoolView& view, int party) {
   const MemoryFigures now = read_memory_figures(sysfs_root(), std::nullopt);
   std::string why = memory_refusal(now, {}, view.snapshot, {}, party, MachineWord::Stand::seat);
-  return why.empty() ? "its machine refused it a place a moment ago" : why;
+  if (!why.empty()) return why;
+  const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
+  return self.pins && !view.snapshot.processors.empty() ? no_processors_left
+                                                        : "its machine refused it a place a moment ago";
 }
 
 std::string reason_for(const PoolView& view, const Plan& plan, int party) {

@@ -49,7 +49,7 @@ bool Snapshot::has_room() const {
 }
 
 Snapshot::Lengths Snapshot::lengths() const {
-  return {resources.size(), devices.size(), amounts.size(), eligibles.size(), grants.size()};
+  return {resources.size(), devices.size(), amounts.size(), eligibles.size(), grants.size(), processors.size()};
 }
 
 void Snapshot::cut(const Lengths& lengths) {
@@ -60,6 +60,7 @@ void Snapshot::cut(const Lengths& lengths) {
   amounts.resize(lengths.amounts);
   eligibles.resize(lengths.eligibles);
   grants.resize(lengths.grants);
+  processors.resize(lengths.processors);
 }
 
 void Snapshot::grant(size_t party, const std::vector<uint16_t>& devices_granted) {

@@ -19,6 +19,7 @@
 
 #include "core/claim.h"
 #include "core/policy.h"
+#include "core/processors.h"
 
 namespace berth {
 
@@ -117,6 +118,8 @@ struct Party : PartyKey {
   Run eligible;        // of Snapshot::eligibles
   Run vetoed;          // of Snapshot::eligibles, right behind: those that its driver refuses it for now
   Run granted;         // of Snapshot::grants; held only
+  bool pins = false;   // it is to have processors of its own, that no other such lease runs on;
+  Run processors;      // held only: these, of Snapshot::processors
   uint32_t entry = 0;  // the ledger's own handle on where this came from
 
   [[nodiscard]] const PartyKey& key() const { return *this; }
@@ -170,6 +173,7 @@ struct Snapshot {
   std::vector<Amount> amounts;
   std::vector<Eligible> eligibles;
   std::vector<uint16_t> grants;  // indices into devices
+  std::vector<ProcessorSpan> processors;
   bool any_reclaimable = false;  // a holder among them may be asked to give way
   int garbage = 0;               // entries that look like records and are none
   std::string newer_name;        // a record of a later format, if there is one: nobody may plan around it
@@ -183,7 +187,7 @@ struct Snapshot {
 
   // How long the tables are, so that what half a record put there can be cut off again.
   struct Lengths {
-    size_t resources, devices, amounts, eligibles, grants;
+    size_t resources, devices, amounts, eligibles, grants, processors;
   };
   [[nodiscard]] Lengths lengths() const;
   void cut(const Lengths& lengths);
@@ -191,6 +195,9 @@ struct Snapshot {
   [[nodiscard]] std::span<const Amount> counters(const Party& party) const { return part(amounts, party.counters); }
   [[nodiscard]] std::span<const Eligible> eligible(const Party& party) const { return part(eligibles, party.eligible); }
   [[nodiscard]] std::span<const uint16_t> granted(const Party& party) const { return part(grants, party.granted); }
+  [[nodiscard]] std::span<const ProcessorSpan> own_processors(const Party& party) const {
+    return part(processors, party.processors);
+  }
   [[nodiscard]] std::span<const Eligible> vetoed(const Party& party) const { return part(eligibles, party.vetoed); }
   // Which of the claim's devices are vetoed, and making it so. A vetoed device is as if the claim had
   // not named it: others plan around it.

@@ -295,6 +295,6 @@ Sighting probe(const char* library, const std::string& root) {
 
 namespace berth {
 
-Sighting probe_nvidia() { return nvml::probe("libnvidia-ml.so.1", ""); }
+Sighting probe_nvidia(const std::string& root) { return nvml::probe("libnvidia-ml.so.1", root); }
 
 }  // namespace berth

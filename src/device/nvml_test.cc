@@ -140,7 +140,7 @@ TEST_F(Nvml, IsFoundByItsName) {
   // What is loaded answers to its SONAME, as a driver's library in the system's path would.
   void* loaded = dlopen(library_.c_str(), RTLD_NOW);
   ASSERT_NE(loaded, nullptr);
-  EXPECT_EQ(uuids(probe_nvidia().devices), Words{"GPU-17"});
+  EXPECT_EQ(uuids(probe_nvidia("").devices), Words{"GPU-17"});
   dlclose(loaded);
 }
 

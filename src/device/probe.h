@@ -22,9 +22,9 @@ struct Sighting {
 
 // Each returns an empty Sighting where the vendor has nothing on this machine. None throws. Not
 // thread-safe. May block for as long as the driver does.
-[[nodiscard]] Sighting probe_nvidia();
-
-// `root`: "" for this machine, or a directory that has sys/ and proc/ of another one, recorded.
+// `root`: "" for this machine, or a directory that has sys/ and proc/ of another one, recorded. (NVIDIA's driver
+// is this machine's all the same: it is asked, and only what the kernel says beside it is read there.)
+[[nodiscard]] Sighting probe_nvidia(const std::string& root);
 [[nodiscard]] Sighting probe_amd(const std::string& root);
 [[nodiscard]] Sighting probe_intel(const std::string& root);
 

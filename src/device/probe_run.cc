@@ -29,7 +29,7 @@ constexpr std::string_view last_line = "end";
 
 Picture ask_drivers(const std::string& root) {
   Picture picture;
-  for (Sighting sighting : {probe_nvidia(), probe_amd(root), probe_intel(root)}) {
+  for (Sighting sighting : {probe_nvidia(root), probe_amd(root), probe_intel(root)}) {
     for (Device& device : sighting.devices) {
       device.index = static_cast<int>(picture.devices.size());
       picture.devices.push_back(std::move(device));

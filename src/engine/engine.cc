@@ -35,21 +35,7 @@ constexpr int64_t no_wait_patience_us = 5'000'000;  // for the lock, where nobod
 }  // namespace
 
 Result<> Engine::sit_down(Look& look) {
-  const Party& self = look.snapshot.parties[static_cast<size_t>(look.self)];
-  record_.state = PartyState::held;
-  record_.seated_us = ledger_.now_wall_us();
-  record_.ends_us = record_.ttl_us > 0 ? record_.seated_us + record_.ttl_us : 0;
-  record_.veto = 0;
-  record_.out = false;
-  record_.grant.clear();
-  const Way said = record_.way;
-  record_.way = Way{};
-  record_.way.reclaimable = said.reclaimable;
-  record_.way.preemptible = said.preemptible;
-  record_.way.gives_up = said.gives_up;  // the name keeps its room
-  for (const uint16_t device : look.plan.seat_of(look.self))
-    for (const Eligible& e : look.snapshot.eligible(self))
-      if (e.device == device) record_.grant.push_back(e.ordinal);
+  record_ = as_seated(look);
   auto done = change_pool(look, PartyState::held, /*self_gone=*/false,
                           [&] { return entered_ ? ledger_.change(record_) : ledger_.enter(record_); });
   if (!done) return done;
@@ -124,6 +110,7 @@ void Engine::begin(const Request& request) {
   record_.parent = request.parent;
   record_.way = request.way;
   record_.with = request.with;
+  record_.pins = request.pins;
   record_.info = request.info;
   record_.may_idle = request.may_idle;
   refusal_.clear();
@@ -181,10 +168,8 @@ Result<Acquired> Engine::preview(const Request& request) {
     if (!driver_answered_lately()) admission_->ask_and_wait();
     heed_driver(look, [](Look& l) { l.plan = plan(l.snapshot, l.dead); });
   }
-  if (machine_ != nullptr) {
-    machine_->look();
-    heed_machine(look);
-  }
+  if (machine_ != nullptr) machine_->look();
+  heed_machine(look);
   record_.veto = look.veto;
   record_.out = look.out;
   Acquired out;

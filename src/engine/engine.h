@@ -18,6 +18,7 @@
 #include "engine/admission.h"
 #include "engine/claim_change.h"
 #include "engine/machine_word.h"
+#include "engine/processor_choice.h"
 #include "ledger/ledger.h"
 #include "sched/deadlock.h"
 #include "sched/plan.h"
@@ -35,6 +36,7 @@ struct Request {
   std::optional<PartyId> parent;  // to be served out of that lease
   Way way;                        // what it says of giving way
   bool may_idle = false;          // it may come to say that it is idle
+  bool pins = false;              // it is to have processors of its own, as many as it claims; see heed()
   std::optional<PartyId> with;    // that lease of ours does not end before this is seated; see Party::with
   PartyInfo info;
 };
@@ -107,9 +109,12 @@ class Engine {
   void heed(Admission& admission) { admission_ = &admission; }
   // The same of the machine itself, for a claim of memory or processors; must outlive us.
   void heed(MachineWord& machine) { machine_ = &machine; }
+  // Who chooses the processors of a claim that `pins`; must outlive us.
+  void heed(ProcessorChoice& processors) { processors_ = &processors; }
   void heed_nobody() {
     admission_ = nullptr;
     machine_ = nullptr;
+    processors_ = nullptr;
   }
 
   // Called whenever a look ended in waiting, without the lock, and once more at the time that it returns, on
@@ -168,6 +173,8 @@ class Engine {
   void on_cancel(std::function<bool()> decide) { on_cancel_ = std::move(decide); }
 
   [[nodiscard]] const Record& record() const { return record_; }
+  // Those that leases have for their own, but for us and the leases around us: as of the last look.
+  [[nodiscard]] ProcessorSet processors_of_others() const;
   [[nodiscard]] bool seated() const { return seated_; }
 
   // Changes capacities and policy and wakes whom it helps. `edit` is given the config as it stands.
@@ -221,12 +228,13 @@ class Engine {
     OrdinalMask veto = 0;         // as it should be
     bool out_before = false;      // the same of Party::out. In `snapshot` we are not out until that is settled
     bool out = false;
-    bool asks_driver = false;  // the plan seats us, and the driver has not been asked since it does
-    bool impossible = false;   // even if the driver refused us nothing
-    std::string refusal;       // of the devices in `veto`, one reason; or of being out
-    int refused_ahead = 0;     // waiters before us that their driver refuses something as well
-    bool gives_way = false;    // the plan seats us, and one of those may be let in by now
-    bool by_time = false;      // nobody rang: it is a safety tick
+    bool asks_driver = false;               // the plan seats us, and the driver has not been asked since it does
+    bool impossible = false;                // even if the driver refused us nothing
+    std::string refusal;                    // of the devices in `veto`, one reason; or of being out
+    int refused_ahead = 0;                  // waiters before us that their driver refuses something as well
+    bool gives_way = false;                 // the plan seats us, and one of those may be let in by now
+    bool by_time = false;                   // nobody rang: it is a safety tick
+    std::vector<ProcessorSpan> processors;  // the plan seats us, and these we get for our own
 
     [[nodiscard]] Verdict verdict() const { return plan.verdicts[static_cast<size_t>(self)]; }
   };
@@ -257,6 +265,10 @@ class Engine {
   static void count_refused_ahead(Look& look);
   bool gives_way(Look& look);
   void heed_machine(Look& look);
+  std::string machine_refusal(Look& look);
+  void note_processors(const Snapshot& all);
+  std::string find_processors(Look& look);
+  [[nodiscard]] Record as_seated(const Look& look) const;
   void stay_out(Look& look);
   bool gives_way_to_the_refused(Look& look);
   [[nodiscard]] bool driver_answered_lately() const;
@@ -317,6 +329,12 @@ class Engine {
   bool seated_ = false;
   Admission* admission_ = nullptr;
   MachineWord* machine_ = nullptr;
+  ProcessorChoice* processors_ = nullptr;
+  struct OwnedProcessors {
+    Party party;
+    ProcessorSet set;
+  };
+  std::vector<OwnedProcessors> owned_processors_;
   int64_t machine_pace_us_ = first_pace_us;
   // Of each device of the claim, by ordinal: who lived on it at the last look, and when somebody was last
   // seen to have left it. An answer that was asked for before says nothing of what he left behind.

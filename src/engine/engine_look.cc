@@ -50,6 +50,7 @@ bool Engine::take_over(const Snapshot& all) {
 
 Result<Snapshot> Engine::rivals(Snapshot all) {
   (void)take_over(all);
+  note_processors(all);
   const bool any_nested = std::any_of(all.parties.begin(), all.parties.end(), [](const Party& p) { return p.nested; });
   if (!record_.parent) return any_nested ? top_level(all) : std::move(all);
   // A nested lease stands in its parent's directory, and counts nowhere else.
@@ -127,7 +128,7 @@ Result<Engine::Look> Engine::look() {
       look.refusal = refusal_;
     look.gives_way = gives_way(look);
   }
-  if (machine_ != nullptr) {
+  if (machine_ != nullptr || processors_ != nullptr) {
     heed_machine(look);
     look.gives_way = (look.gives_way && !look.out) || gives_way_to_the_refused(look);
     stay_out(look);

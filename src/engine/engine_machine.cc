@@ -14,14 +14,24 @@ constexpr size_t most_watched = 64;
 
 using Stand = MachineWord::Stand;
 
-bool holds_ram(const Snapshot& snapshot, const Party& party) {
+// Whether the end of this lease may let somebody in who is out.
+bool leaves_something(const Snapshot& snapshot, const Party& party) {
+  if (party.state != PartyState::held) return false;
   const auto counters = snapshot.counters(party);
-  return party.state == PartyState::held && std::any_of(counters.begin(), counters.end(), [&](const Amount& a) {
+  return party.processors.count > 0 || std::any_of(counters.begin(), counters.end(), [&](const Amount& a) {
            return snapshot.resources[a.resource].name == "ram";
          });
 }
 
 }  // namespace
+
+std::string Engine::machine_refusal(Look& look) {
+  const bool seated = look.verdict() == Verdict::seat;
+  const Stand stand = seated ? Stand::seat : look.out_before ? Stand::out : Stand::in_line;
+  std::string why = machine_ != nullptr ? machine_->refusal(look.snapshot, look.dead, look.self, stand) : "";
+  if (why.empty() && processors_ != nullptr && record_.pins && seated && !look.asks_driver) why = find_processors(look);
+  return why;
+}
 
 // Requires that the plan was made as if we were not out. Who is out for what strangers use is so wherever it
 // stands in line: what it would have set aside for it helps nobody. Who is out for what leases use is so when its
@@ -31,9 +41,7 @@ void Engine::heed_machine(Look& look) {
   const auto self = static_cast<size_t>(look.self);
   look.out = false;
   if (look.verdict() != Verdict::seat && look.verdict() != Verdict::wait) return;
-  const bool seated = look.verdict() == Verdict::seat;
-  const Stand stand = seated ? Stand::seat : look.out_before ? Stand::out : Stand::in_line;
-  const std::string why = machine_->refusal(look.snapshot, look.dead, look.self, stand);
+  const std::string why = machine_refusal(look);
   if (why.empty()) return;
   look.out = true;
   look.asks_driver = false;
@@ -57,12 +65,12 @@ void Engine::stay_out(Look& look) {
     const Party& p = look.snapshot.parties[i];
     if (look.dead[i]) continue;
     if (p.out && p.state == PartyState::waiting && order_key(p, look.snapshot.policy) < own) ++look.contending_ahead;
-    if (holds_ram(look.snapshot, p) && holders.size() < most_watched) holders.push_back(static_cast<int>(i));
+    if (leaves_something(look.snapshot, p) && holders.size() < most_watched) holders.push_back(static_cast<int>(i));
   }
   const int64_t now_us = ledger_.now_monotonic_us();
   int64_t due_us = now_us + machine_pace_us_;
   machine_pace_us_ = std::min(slowest_pace_us, machine_pace_us_ * 3 / 2);
-  // The end of a lease leaves memory behind; only those in front look at once.
+  // Only those in front look at once.
   if (look.contending_ahead >= 2) holders.clear();
   for (const int index : ledger_.watch(look.snapshot, holders))
     if (bury(look, index)) due_us = now_us;
@@ -72,7 +80,7 @@ void Engine::stay_out(Look& look) {
 // Who is out looks now and then only, and we have just done so. One ahead of us that would be let in by now is
 // told, and has a moment to take its place before we take ours.
 bool Engine::gives_way_to_the_refused(Look& look) {
-  if (look.out || look.asks_driver || look.verdict() != Verdict::seat) return false;
+  if (machine_ == nullptr || look.out || look.asks_driver || look.verdict() != Verdict::seat) return false;
   const OrderKey own = order_key(look.snapshot.parties[static_cast<size_t>(look.self)], look.snapshot.policy);
   const int64_t now_us = ledger_.now_monotonic_us();
   bool waits = false;

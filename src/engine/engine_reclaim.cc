@@ -194,6 +194,7 @@ Result<GaveWay> Engine::give_way(Return how) {
   record_.state = PartyState::waiting;
   record_.seated_us = 0;
   record_.grant.clear();
+  record_.processors.clear();
   record_.veto = look.veto = elsewhere_;
   record_.way.yielding = true;  // of a waiter: it gave way
   record_.way.asked = record_.way.busy = record_.way.unheeded = record_.way.gives_up = false;

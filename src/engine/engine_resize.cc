@@ -117,6 +117,8 @@ Result<Resized> Engine::resize(const PartyKey& who, const ClaimWish& wish) {
   const Record before = record_of(*all, static_cast<size_t>(index));
   auto change = change_claim(before.claim, before.grant, wish);
   if (!change) return change.error();
+  if (!before.processors.empty() && amount_of(change->after, "cpu") != amount_of(before.claim, "cpu"))
+    return Error{ErrorKind::usage, 0, "it has processors of its own (--pin), and keeps them: end it and claim anew"};
   Record after = before;
   after.claim = change->after;
   after.grant = change->kept;

@@ -27,6 +27,7 @@ struct SimJob {
   int64_t cancelled_us = -1;   // when its cancel descriptor becomes readable
   int64_t steps_aside_us = 0;  // on being cancelled it stops for so long, as under SIGTSTP; 0: it gives up
   int uid = 1001;
+  std::string may_run_on;  // "0-3": it is to have that many of these processors for its own as it claims cpu
 };
 
 struct SimOutcome {
@@ -36,8 +37,25 @@ struct SimOutcome {
   int64_t seated_us = -1;  // virtual time
   int turn = -1;           // the how-many-eth to be seated
   std::vector<std::string> devices;
+  std::string processors;
   bool gave_back = false;
   bool left_behind = false;  // after acquire() said no, or release() said yes, its record still stood
+};
+
+// Takes the lowest ones that it may use.
+class LowestProcessors : public ProcessorChoice {
+ public:
+  explicit LowestProcessors(const std::string& list) : may_use_(processor_set(*parse_processors(list))) {}
+  [[nodiscard]] ProcessorSet choose(int64_t count, const ProcessorSet& taken,
+                                    const std::vector<std::string>&) const override {
+    ProcessorSet out;
+    const ProcessorSet free = may_use_ & ~taken;
+    for (size_t i = 0; i < free.size() && static_cast<int64_t>(out.count()) < count; ++i) out[i] = free[i];
+    return static_cast<int64_t>(out.count()) == count ? out : ProcessorSet();
+  }
+
+ private:
+  ProcessorSet may_use_;
 };
 
 struct SimRun {
@@ -118,6 +136,9 @@ class SimScenario {
     if (word) engine.heed(*word);
     const std::unique_ptr<MachineWord> figures = machine ? machine(ledger, index) : nullptr;
     if (figures) engine.heed(*figures);
+    std::optional<LowestProcessors> processors;
+    if (!job.may_run_on.empty()) engine.heed(processors.emplace(job.may_run_on));
+    request.pins = processors.has_value();
     if (tells) engine.on_waiting([&](const Waiting& waiting) { return tells(ledger, index, waiting); });
     const auto got = engine.acquire(request, rule);
     engine.heed_nobody();
@@ -132,6 +153,7 @@ class SimScenario {
     outcome.turn = turns_++;
     outcome.seated_us = ledger.now_monotonic_us();
     for (const DeviceRef& d : got->devices) outcome.devices.push_back(d.uuid);
+    outcome.processors = show_processors(engine.record().processors);
     ledger.pause(job.holds_us);
     const auto released = engine.release();
     outcome.gave_back = released.ok() && *released;

@@ -81,6 +81,10 @@ std::string encode_more(const Record& record) {
   if (record.debt_us > 0) word("debt=" + std::to_string(record.debt_us));
   if (const std::string way = encode_way(record.way); !way.empty()) word("way=" + way);
   if (record.state == PartyState::held && record.ends_us > 0) word("ends=" + std::to_string(record.ends_us));
+  if (record.pins)
+    word("pin=" + (record.state == PartyState::held && !record.processors.empty()
+                       ? show_processors(record.processors, '.')
+                       : std::string("-")));
   return out;
 }
 
@@ -88,17 +92,19 @@ std::string encode_more(const Record& record) {
 // cannot stand in a name. 110 bytes cover the longest other fields but a grant of many devices, and who is
 // granted many devices has listed as many. A word that may come or grow later has its room from the start.
 bool stands_in_name(const Record& record, const std::string& claim) {
-  constexpr size_t others = 135;
-  constexpr size_t with_word = 16;
-  constexpr size_t debt_word = 25;
-  constexpr size_t way_word = 4 + std::size(way_letters) + 1;
-  constexpr size_t ends_word = 25;
-  size_t room = max_name_bytes - others;
+  constexpr int64_t others = 135;
+  constexpr int64_t with_word = 16;
+  constexpr int64_t debt_word = 25;
+  constexpr int64_t way_word = 4 + std::size(way_letters) + 1;
+  constexpr int64_t ends_word = 25;
+  constexpr int64_t pin_word = 5 + max_pin_bytes;
+  int64_t room = int64_t{max_name_bytes} - others;
   if (record.ttl_us > 0 || record.ends_us > 0) room -= ends_word;
   if (record.with) room -= with_word;
   if (record.debt_us > 0 || record.way.reclaimable) room -= debt_word;  // who gives way may come to have one
   if (record.way.reclaimable || record.may_idle || record.way.idle || record.way.gives_up) room -= way_word;
-  return !record.claim_apart && claim.size() <= room && claim.find('/') == std::string::npos;
+  if (record.pins) room -= pin_word;
+  return !record.claim_apart && static_cast<int64_t>(claim.size()) <= room && claim.find('/') == std::string::npos;
 }
 
 // Takes the text up to the next `separator` off the front of `rest`; nullopt when `rest` is spent.
@@ -248,7 +254,7 @@ bool decode_grant(std::string_view text, Party& party, Snapshot& snapshot) {
 }
 
 // False for a word that we know and cannot read.
-bool decode_more(std::string_view text, Party& party) {
+bool decode_more(std::string_view text, Party& party, std::vector<ProcessorSpan>& pinned) {
   Fields words(text, '+');
   while (const auto word = words.next()) {
     const size_t equals = word->find('=');
@@ -268,11 +274,29 @@ bool decode_more(std::string_view text, Party& party) {
       const auto ends = parse_count(value);
       if (!ends) return false;
       party.ends_us = *ends;
+    } else if (key == "pin") {
+      party.pins = true;
+      if (value == "-") continue;
+      auto spans = parse_processors(value, '.');
+      if (!spans) return false;
+      pinned = std::move(*spans);
     } else if (key == "way") {
       for (const auto& [letter, flag] : way_letters)
         if (value.find(letter) != std::string_view::npos) party.way.*flag = true;
     }
   }
+  return true;
+}
+
+// Nobody has more processors of its own than it has claimed.
+bool take_processors(const std::vector<ProcessorSpan>& pinned, Party& party, Snapshot& snapshot) {
+  if (pinned.empty() || party.state != PartyState::held) return true;
+  int64_t claimed = 0;
+  for (const Amount& a : snapshot.counters(party))
+    if (snapshot.resources[a.resource].name == "cpu") claimed = a.amount;
+  if (count_of(pinned) > claimed) return false;
+  party.processors = {static_cast<uint32_t>(snapshot.processors.size()), static_cast<uint32_t>(pinned.size())};
+  snapshot.processors.insert(snapshot.processors.end(), pinned.begin(), pinned.end());
   return true;
 }
 
@@ -312,6 +336,9 @@ Record record_of(const Snapshot& snapshot, size_t party) {
   out.debt_us = p.debt_us;
   out.ends_us = p.ends_us;
   out.way = p.way;
+  const auto processors = snapshot.own_processors(p);
+  out.pins = p.pins;
+  out.processors.assign(processors.begin(), processors.end());
   out.claim.gpu = p.gpu;
   for (const Amount& a : snapshot.counters(p))
     out.claim.counters.push_back({snapshot.resources[a.resource].name, a.amount});
@@ -404,7 +431,8 @@ Decoded decode_record(std::string_view name, std::string_view target, Snapshot& 
     party.nested = true;
     party.parent = *parent_id;
   }
-  if (const auto more = fields.next(); more && !decode_more(*more, party)) return Decoded::garbage;
+  std::vector<ProcessorSpan> pinned;
+  if (const auto more = fields.next(); more && !decode_more(*more, party, pinned)) return Decoded::garbage;
   party.state = *state;
   party.arrival_us = *arrival;
   party.priority = static_cast<int>(*priority);
@@ -415,7 +443,8 @@ Decoded decode_record(std::string_view name, std::string_view target, Snapshot& 
   party.counters.first = static_cast<uint32_t>(before.amounts);
   party.eligible.first = static_cast<uint32_t>(before.eligibles);
   party.granted.first = static_cast<uint32_t>(before.grants);
-  if (!decode_claim(claim, party, snapshot) || !decode_grant(f[6], party, snapshot)) {
+  if (!decode_claim(claim, party, snapshot) || !decode_grant(f[6], party, snapshot) ||
+      !take_processors(pinned, party, snapshot)) {
     snapshot.cut(before);
     return Decoded::garbage;
   }

@@ -13,7 +13,7 @@
 //           refuses it a place; CLAIM as below, or "@" when it stands in the target because the name would grow too
 //           long; PARENT the id of the lease that this one is inside of, "-" for none. A reader ignores further fields.
 //   more    words joined by "+", unknown ones skipped: with=ID, debt=MICROSECONDS, way=LETTERS,
-//           ends=MICROSECONDS; see Party
+//           ends=MICROSECONDS, pin=0-3.8 (processors; "-": none yet); see Party
 //   claim   words joined by "+": cpu=4  ram=1073741824  gpu=2  vram=8589934592  compute=50  on=UUID:BYTES,
 //           link=0.0.1.1 and numa=0.0.0.0: a number for each "on" word; equal ones are neighbours
 //   target  the claim, or an empty line when it stands in the name; then lines "key value":
@@ -38,6 +38,7 @@ namespace berth {
 inline constexpr size_t max_name_bytes = 255;     // NAME_MAX
 inline constexpr size_t max_target_bytes = 4095;  // what symlink(2) takes
 inline constexpr size_t max_dir_bytes = 24;
+inline constexpr size_t max_pin_bytes = 64;       // of the text of a lease's own processors
 inline constexpr size_t max_pool_resources = 64;  // that a config gives capacities of
 
 // What people want to know of a party and no plan needs.
@@ -63,9 +64,11 @@ struct Record {
   std::optional<PartyId> parent;  // the lease that this one is inside of
   std::optional<PartyId> with;    // the lease from inside of which it was asked for at the top
   int64_t debt_us = 0;
-  bool may_idle = false;  // it is to say so of itself once it is seated: Way::idle
-  int64_t ttl_us = 0;     // how long it is to have its place at most, once it has it; 0: without end
-  int64_t ends_us = 0;    // held: when that is over, since the epoch
+  bool may_idle = false;                  // it is to say so of itself once it is seated: Way::idle
+  int64_t ttl_us = 0;                     // how long it is to have its place at most, once it has it; 0: without end
+  int64_t ends_us = 0;                    // held: when that is over, since the epoch
+  bool pins = false;                      // it is to have processors of its own once it is seated
+  std::vector<ProcessorSpan> processors;  // held: those
   Way way;
   Claim claim;
   PartyInfo info;

@@ -58,6 +58,12 @@ Decoded decode(std::string_view name, std::string_view target, Snapshot& snapsho
                                                            : first;
 }
 
+int64_t cpus_of(const Snapshot& s, const Party& p) {
+  for (const Amount& a : s.counters(p))
+    if (s.resources[a.resource].name == "cpu") return a.amount;
+  return 0;
+}
+
 // Everything the door promises of what it lets in, and that it leaves nothing of what it does not.
 void check_door(std::string_view name, std::string_view target) {
   Snapshot s;
@@ -69,6 +75,7 @@ void check_door(std::string_view name, std::string_view target) {
     EXPECT_EQ(s.amounts.size(), amounts);
     EXPECT_EQ(s.eligibles.size(), 0U);
     EXPECT_EQ(s.grants.size(), 0U);
+    EXPECT_EQ(s.processors.size(), 0U);
     return;
   }
   const Party& p = s.parties.back();
@@ -91,11 +98,46 @@ void check_door(std::string_view name, std::string_view target) {
   for (const Eligible& e : s.eligible(p)) EXPECT_TRUE(e.device < s.devices.size() && once.insert(e.device).second);
   once.clear();
   for (const uint16_t d : s.granted(p)) EXPECT_TRUE(d < s.devices.size() && once.insert(d).second);
+  EXPECT_TRUE(p.processors.count == 0 || p.state == PartyState::held);
+  EXPECT_LE(static_cast<int64_t>(processor_set(s.own_processors(p)).count()), cpus_of(s, p));
 }
 
 TEST(RecordName, IsTheOneInTheProtocol) {
   EXPECT_EQ(record_name(small_record()), "w1,k7q2m2xd4a,1001,1795234567123456,-3,7200,0,-,cpu=4+ram=1073741824");
   EXPECT_EQ(record_target(small_record()), "\npid 4711\nlabel night run\ncmd python train.py");
+}
+
+Record pinned_record() {
+  Record r = small_record();
+  r.state = PartyState::held;
+  r.pins = true;
+  r.processors = {{0, 1}, {64, 65}};
+  return r;
+}
+
+TEST(RecordName, SaysWhichProcessorsAreItsOwn) {
+  const Record r = pinned_record();
+  EXPECT_EQ(record_name(r), "h1,k7q2m2xd4a,1001,1795234567123456,-3,7200,0,-,cpu=4+ram=1073741824,-,pin=0-1.64-65");
+  Snapshot s;
+  ASSERT_EQ(decode(record_name(r), record_target(r), s), Decoded::ok);
+  EXPECT_EQ(show_processors(s.own_processors(s.parties[0])), "0-1,64-65");
+  EXPECT_EQ(record_of(s, 0).processors, r.processors);
+  // It has them once it is seated.
+  Record waits = r;
+  waits.state = PartyState::waiting;
+  EXPECT_EQ(record_name(waits), "w1,k7q2m2xd4a,1001,1795234567123456,-3,7200,0,-,cpu=4+ram=1073741824,-,pin=-");
+}
+
+TEST(RecordName, OfMoreProcessorsThanItClaimedIsGarbage) {
+  Record r = pinned_record();
+  r.processors = {{0, 4}};
+  Snapshot s;
+  EXPECT_EQ(decode(record_name(r), record_target(r), s), Decoded::garbage);
+  r.processors = {{0, 0}};
+  r.claim.counters = {{"ram", 1}};
+  EXPECT_EQ(decode(record_name(r), record_target(r), s), Decoded::garbage);
+  for (const char* bad : {"", "-1", "3-1", "0.0", "x", "9999"})
+    EXPECT_EQ(decode("h1,k7q2m2xd4a,1001,5,0,0,5,-,cpu=4,-,pin=" + std::string(bad), "", s), Decoded::garbage) << bad;
 }
 
 TEST(RecordName, DoesNotMoveTheClaimWhenTheStateChanges) {
@@ -201,7 +243,7 @@ TEST(Decode, RefusesWhatIsOutOfBounds) {
 TEST(Decode, TakesEveryTruncationAndEveryFlippedByte) {
   Record wide = card_record();
   for (int i = 0; i < 10; ++i) wide.claim.eligible.push_back({"GPU-00000000-" + std::to_string(i), 1 << 20});
-  for (const Record& record : {small_record(), card_record(), wide}) {
+  for (const Record& record : {small_record(), card_record(), wide, pinned_record()}) {
     const std::string name = record_name(record);
     const std::string target = record_target(record);
     for (size_t length = 0; length <= name.size(); ++length) check_door(name.substr(0, length), target);
@@ -255,6 +297,15 @@ Record any_record() {
   const int counters = *rc::gen::inRange(0, static_cast<int>(max_claim_counters) + 1);
   for (int i = 0; i < counters; ++i)
     r.claim.counters.push_back({i == 0 ? "cpu" : "r" + std::to_string(i), *rc::gen::inRange<int64_t>(1, max_amount)});
+  const int64_t cpus = counters == 0 ? 0 : r.claim.counters[0].amount;
+  r.pins = cpus > 0 && *rc::gen::arbitrary<bool>();
+  if (r.pins && r.state == PartyState::held) {
+    ProcessorSet set;
+    for (const int n : *rc::gen::container<std::vector<int>>(rc::gen::inRange<int>(0, max_processors)))
+      if (static_cast<int64_t>(set.count()) < cpus) set.set(static_cast<size_t>(n));
+    set.set(0, set.none());
+    r.processors = spans_of(set);
+  }
   const int devices = *rc::gen::inRange(counters == 0 ? 1 : 0, static_cast<int>(max_claim_devices) / 4);
   if (devices == 0) return r;
   r.claim.gpu.count = *rc::gen::inRange(1, devices + 1);
@@ -273,6 +324,7 @@ Record any_record() {
 
 RC_GTEST_PROP(Decode, ReadsWhatIsWritten, ()) {
   Record r = any_record();
+  if (record_name(r).size() > max_name_bytes) r.processors = {{0, 0}};  // who chooses them sees to that
   r.info.label = *rc::gen::arbitrary<std::string>();
   r.info.command = *rc::gen::arbitrary<std::string>();
   const std::string name = record_name(r);
@@ -286,7 +338,7 @@ RC_GTEST_PROP(Decode, ReadsWhatIsWritten, ()) {
   const Party& p = s.parties.back();
   RC_ASSERT(p.id == r.id && p.state == r.state && p.dir() == r.dir && p.arrival_us == r.arrival_us);
   RC_ASSERT(p.priority == r.priority && p.expect_s == r.expect_s && p.seated_us == r.seated_us && p.gpu == r.claim.gpu);
-  RC_ASSERT(p.out == r.out && p.debt_us == r.debt_us && p.ends_us == r.ends_us && p.way == r.way);
+  RC_ASSERT(p.out == r.out && p.debt_us == r.debt_us && p.ends_us == r.ends_us && p.way == r.way && p.pins == r.pins);
   RC_ASSERT(p.nested == r.parent.has_value() && (!p.nested || p.parent == *r.parent));
   RC_ASSERT(p.seconds == r.with.has_value() && (!p.seconds || p.with == *r.with));
   RC_ASSERT(p.counters.count == r.claim.counters.size() && p.eligible.count == r.claim.eligible.size());
@@ -298,6 +350,7 @@ RC_GTEST_PROP(Decode, ReadsWhatIsWritten, ()) {
     RC_ASSERT(s.devices[s.eligible(p)[i].device] == r.claim.eligible[i].uuid);
     RC_ASSERT(s.eligible(p)[i].vram_bytes == r.claim.eligible[i].vram_bytes);
   }
+  RC_ASSERT(record_of(s, 0).processors == r.processors);
   for (size_t i = 0; i < r.grant.size(); ++i)
     RC_ASSERT(s.devices[s.granted(p)[i]] == r.claim.eligible[r.grant[i]].uuid);
 }

@@ -248,6 +248,13 @@ void SimWorld::check_grants() {
       card.compute_pct += p.gpu.compute_pct;
     }
   }
+  ProcessorSet owned;
+  for (const Party& p : now.parties) {
+    if (p.state != PartyState::held || !lives(p.id)) continue;
+    const ProcessorSet own = processor_set(now.own_processors(p));
+    if ((owned & own).any()) complain("a processor of two owners");
+    owned |= own;
+  }
   for (const auto& [name, amount] : taken) {
     int64_t there = 0;
     for (const NamedAmount& c : config_.capacities)

@@ -104,6 +104,7 @@ std::vector<std::string> lease_environment(const std::vector<std::string>& inher
                              "VECLIB_MAXIMUM_THREADS"})
       ours.emplace_back(name, std::to_string(*lease.threads));
   }
+  if (!lease.processors.empty()) ours.emplace_back("BERTH_PROCESSORS", lease.processors);
   for (const std::string& cap : framework_caps(inherited, lease)) {
     const size_t equals = cap.find('=');
     ours.emplace_back(cap.substr(0, equals), cap.substr(equals + 1));

@@ -18,6 +18,7 @@ struct LeaseEnvironment {
   std::vector<Device> devices;     // granted; empty leaves the visibility variables alone
   bool visible_by_uuid = false;    // CUDA_VISIBLE_DEVICES as UUIDs instead of indices
   std::optional<int64_t> threads;  // caps for the usual thread pools
+  std::string processors;          // those that are its own, "0-3,8"; empty: it has none
   int64_t vram_cap_bytes = 0;      // of each device, for frameworks that take a limit; 0: none is set
   int compute_cap_pct = 0;         // the same, of each device's compute
   bool mps_runs = false;           // whether what only NVIDIA's MPS heeds is worth setting

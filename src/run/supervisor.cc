@@ -55,6 +55,7 @@ void become(const Command& command, const Signals& signals, char* const* argv, c
     ::sigaction(SIGCHLD, &ignore, nullptr);
   }
   if (command.nice) ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + *command.nice);
+  if (!command.affinity.empty()) (void)command.affinity.apply(0);
   if (command.idle_io) ::syscall(SYS_ioprio_set, ioprio_who_process, 0, ioprio_class_idle);
   ::setrlimit(RLIMIT_NOFILE, &command.descriptor_limit);
   ::sigprocmask(SIG_SETMASK, &signals.inherited_mask(), nullptr);

@@ -15,6 +15,7 @@
 
 #include "base/own_fd.h"
 #include "base/result.h"
+#include "run/affinity.h"
 
 namespace berth {
 
@@ -57,6 +58,7 @@ struct Command {
   int cgroup_fd = -1;                    // cgroup.procs of the group that it is put into
   std::function<void()> prepare;         // done first by its process: takes memory, and some time
   std::optional<int> nice;               // added to ours
+  AffinityMask affinity;                 // empty: as it was
   bool idle_io = false;                  // only what nobody else wants of the disks
   std::optional<int64_t> limit_ms;       // then its whole tree is ended: TERM, and KILL after the grace
   int64_t grace_ms = 30'000;
