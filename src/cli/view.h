@@ -24,11 +24,11 @@ struct LeaseView {
   PartyInfo info;
   uid_t uid = 0;
   std::string user;
-  Life life = Life::alive;       // never dead; unknown: its owner hides it, so it may be long dead and still counts
-  int position = 0;              // waiting: 1 is next, in the pool's line or that of the lease it is inside of
-  std::string reason;            // waiting: why; held: who keeps it, where that is not who took it
-  std::optional<int64_t> eta_s;  // waiting: until it should get its place; nothing: nobody knows
-  std::string ram_limit = {};    // held: what holds it to the memory that it claimed; see ram_limit_seen()
+  Life life = Life::alive;         // never dead; unknown: its owner hides it, so it may be long dead and still counts
+  int position = 0;                // waiting: 1 is next, in the pool's line or that of the lease it is inside of
+  std::string reason;              // waiting: why; held: who keeps it, where that is not who took it
+  std::optional<int64_t> eta_s;    // waiting: until it should get its place; nothing: nobody knows
+  std::string ram_limit = {};      // held: what holds it to the memory that it claimed; see ram_limit_seen()
   bool asked_to_give_way = false;  // held
 };
 

@@ -46,7 +46,8 @@ std::optional<ProcessFacts> LocalProcesses::facts(int64_t pid) {
   struct stat st {};
   // Its environment first: where that is empty because the process ends, its state says so afterwards.
   const auto environment = read_text(dir + "/environ", size_t{1} << 20);
-  const bool denied = !environment && (environment.error().sys_errno == EACCES || environment.error().sys_errno == EPERM);
+  const bool denied =
+      !environment && (environment.error().sys_errno == EACCES || environment.error().sys_errno == EPERM);
   const auto text = read_text(dir + "/stat");
   const auto stat = text ? parse_process_stat(*text) : std::nullopt;
   if (::stat(dir.c_str(), &st) != 0 || !stat) return std::nullopt;

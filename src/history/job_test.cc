@@ -98,7 +98,8 @@ TEST(HistoryJob, WhatIsNoJobIsRefused) {
                            R"({"id":"a","arrival_us":1e300,"ended_us":2,"how":"busy"})",
                            R"({"id":"a","arrival_us":18446744073709551615,"ended_us":2,"how":"busy"})"})
     EXPECT_FALSE(decode_job(line)) << line;
-  EXPECT_TRUE(decode_job(R"({"id":"a","arrival_us":1,"ended_us":2,"how":"busy","claim":[],"devices":{},"peak":"x","peak_ram":[]})"));
+  EXPECT_TRUE(decode_job(
+      R"({"id":"a","arrival_us":1,"ended_us":2,"how":"busy","claim":[],"devices":{},"peak":"x","peak_ram":[]})"));
 }
 
 }  // namespace
