@@ -13,6 +13,7 @@
 
 #include "base/sys.h"
 #include "cli/say.h"
+#include "cli/waiting_talk.h"
 
 namespace berth {
 
@@ -47,6 +48,7 @@ void WaitMinder::stay(int pid_fd, int parent_end, pid_t parent, const std::strin
     if (fds[0].revents != 0) break;
     if (fds[1].revents == 0) continue;
     // The parent is there: its end of the line is open.
+    clear_waiting_line();
     say("hold: the process to hold for has ended");
     ::kill(parent, SIGTERM);
     fds[1].fd = -1;

@@ -43,6 +43,13 @@ size_t columns_of_terminal() {
   return columns >= fewest_columns ? columns : 0;
 }
 
+bool put_in_line(int fd, const std::string& text) {
+  pollfd out{STDERR_FILENO, POLLOUT, 0};
+  if (::poll(&out, 1, 0) != 1 || (out.revents & POLLOUT) == 0) return false;
+  const std::string bytes = "\r" + text + "\x1b[K";
+  return ::write(fd, bytes.data(), bytes.size()) > 0;
+}
+
 }  // namespace
 
 // Nobody hears what goes to /dev/null.
@@ -111,11 +118,7 @@ bool WaitingTalk::have_the_line() {
 
 void WaitingTalk::write_over(const std::string& text) {
   if (text == shown_) return;
-  pollfd out{STDERR_FILENO, POLLOUT, 0};
-  if (::poll(&out, 1, 0) != 1 || (out.revents & POLLOUT) == 0) return;
-  const std::string bytes = "\r" + text + "\x1b[K";
-  const int fd = line_.valid() ? line_.get() : STDERR_FILENO;
-  if (::write(fd, bytes.data(), bytes.size()) > 0) shown_ = text;
+  if (put_in_line(line_.valid() ? line_.get() : STDERR_FILENO, text)) shown_ = text;
 }
 
 void WaitingTalk::clear() {
@@ -123,6 +126,10 @@ void WaitingTalk::clear() {
   shown_.clear();
   line_.reset();
   last_look_us_ = -1;
+}
+
+void clear_waiting_line() {
+  if (columns_of_terminal() > 0) (void)put_in_line(STDERR_FILENO, "");
 }
 
 }  // namespace berth

@@ -57,4 +57,7 @@ class WaitingTalk {
   OwnFd line_;                 // its lock; see have_the_line()
 };
 
+// For a process beside the waiter that has something to say: takes the line away that may stand in the terminal.
+void clear_waiting_line();
+
 }  // namespace berth

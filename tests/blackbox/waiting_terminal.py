@@ -9,7 +9,7 @@ import struct
 import termios
 import time
 
-from berthtest import Pool, berth, check, fail, kill, main, wait_exit, wait_until
+from berthtest import Pool, berth, check, children, fail, kill, main, wait_exit, wait_until
 
 CLEAR = b"\r\x1b[K"
 
@@ -228,6 +228,35 @@ def test_a_hold_in_a_substitution_shows_it_too():
         kill(holder.pid, signal.SIGTERM)
         terminal.expect("got=10")
         check(not any("waiting for" in line for line in terminal.screen().lines), f"{terminal.screen().lines}")
+        terminal.close()
+
+
+def test_whatever_ends_the_wait_leaves_it_clean():
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        for words in ("run -r slot=1 -- true", "hold -r slot=1 --for $$"):
+            with Pool(slot=1) as pool:
+                hold(pool, "-r", "slot=1")
+                terminal = bash(pool)
+                terminal.send(f"{berth()} {words}\n")
+                terminal.expect("no telling how long")
+                kill(children(terminal.pid)[0], number)
+                terminal.expect(r"\$ ")
+                lines = terminal.screen().lines
+                check(not any("waiting for" in line for line in lines), f"{number.name}: {lines}")
+                terminal.close()
+
+
+def test_the_word_of_an_ended_process_is_on_a_line_of_its_own():
+    with Pool(slot=1) as pool:
+        hold(pool, "-r", "slot=1")
+        terminal = bash(pool)
+        terminal.send(f"sleep 1 & {berth()} hold -r slot=1 --for $!\n")
+        terminal.expect("no telling how long")
+        terminal.expect(r"has ended")
+        terminal.expect(r"\$ ")
+        lines = terminal.screen().lines
+        check("berth: hold: the process to hold for has ended" in lines, f"{lines}")
+        check(not any("waiting for" in line for line in lines), f"{lines}")
         terminal.close()
 
 
