@@ -48,6 +48,8 @@ std::optional<int64_t> bytes_in_status(std::string_view status) {
   return sum_of_lines(status, {"\nRssAnon:", "\nRssShmem:", "\nVmSwap:"});
 }
 
+std::optional<int64_t> swapped_in_status(std::string_view status) { return sum_of_lines(status, {"\nVmSwap:"}); }
+
 std::optional<int64_t> bytes_in_rollup(std::string_view rollup) {
   return sum_of_lines(rollup, {"\nPss_Anon:", "\nPss_Shmem:", "\nSwapPss:"});
 }

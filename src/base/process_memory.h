@@ -18,6 +18,9 @@ namespace berth {
 // could drop: RssAnon, RssShmem and VmSwap of /proc/PID/status. What a fork left shared is counted in both.
 [[nodiscard]] std::optional<int64_t> bytes_in_status(std::string_view status);
 
+// What of it is in swap.
+[[nodiscard]] std::optional<int64_t> swapped_in_status(std::string_view status);
+
 // The same from /proc/PID/smaps_rollup, where what is shared counts in part. Reading that file waits for whoever
 // has the process's memory locked.
 [[nodiscard]] std::optional<int64_t> bytes_in_rollup(std::string_view rollup);

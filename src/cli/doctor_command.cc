@@ -2,15 +2,19 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <map>
 
+#include "base/pid_namespace.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/doctor.h"
 #include "cli/doctor_gpu.h"
+#include "cli/doctor_memory.h"
 #include "cli/exit_status.h"
 #include "cli/help.h"
 #include "cli/say.h"
 #include "device/probe_run.h"
+#include "engine/lease_roots.h"
 #include "ledger/local_pool.h"
 
 namespace berth {
@@ -32,6 +36,21 @@ void look_at_devices(Findings& out) {
     out.note("GPU " + std::to_string(d.index) + ": " + d.name + ", " + show_size(d.vram_total_bytes) + ", " + d.uuid);
 }
 
+std::map<int64_t, std::string> leases_by_process(LocalPool& pool) {
+  std::map<int64_t, std::string> out;
+  for (const LeaseRoot& root : lease_roots(pool))
+    if (root.pid > 0 && root.pid_namespace == own_pid_namespace()) out.emplace(root.pid, root.key.id.view());
+  return out;
+}
+
+void look_at_memory(Findings& out, const std::map<int64_t, std::string>& leases) {
+  for (const MemoryFinding& finding : memory_findings(memory_surroundings(sysfs_root(), leases)))
+    if (finding.is_wrong)
+      out.wrong(finding.sentence, {in_words(finding.mend)});
+    else
+      out.note(finding.sentence + (finding.mend.empty() ? "" : " (" + finding.mend + ")"));
+}
+
 }  // namespace
 
 int doctor_command(const Words& words) {
@@ -41,6 +60,7 @@ int doctor_command(const Words& words) {
     return fail_unknown("doctor", words.front());
   }
   Findings out;
+  std::map<int64_t, std::string> leases;
   const std::string path = default_pool_path(std::getenv("BERTH_POOL"));
   look_at_place(out, path);
   auto pool = LocalPool::open(path, LocalPool::IfMissing::fail);
@@ -52,7 +72,9 @@ int doctor_command(const Words& words) {
     look_at_directory(out, *pool);
     look_at_entries(out, *pool);
     look_at_lock(out, *pool);
+    leases = leases_by_process(*pool);
   }
+  look_at_memory(out, leases);
   look_at_devices(out);
   const std::string end = out.count() == 0 ? "All is well.\n" : std::to_string(out.count()) + " to mend.\n";
   if (!put(out.text() + end)) return exit_status::unavailable;

@@ -29,6 +29,8 @@ bool write_file(const std::string& path, const std::string& text) {
   return retry_eintr([&] { return ::write(fd.get(), text.data(), text.size()); }) == static_cast<ssize_t>(text.size());
 }
 
+bool may_write(const std::string& path) { return ::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0; }
+
 bool gives_memory(const std::string& group) {
   for (const std::string& word : split(read_word(group + "/cgroup.subtree_control").value_or(""), ' '))
     if (word == "memory") return true;
@@ -67,10 +69,17 @@ void end_own_group_as_one(const std::string& root, const std::string& unit) {
   if (own && own->path.ends_with("/" + unit)) (void)write_file(own->path + "/memory.oom.group", "1");
 }
 
+bool RamScope::can_be_made(const std::string& root) {
+  const auto own = own_memory_cgroup(root);
+  const std::string parent = own ? parent_for(*own) : "";
+  return !parent.empty() && may_write(parent) && may_write(parent + "/cgroup.procs");
+}
+
 std::optional<RamScope> RamScope::make(const std::string& root, int64_t claimed_bytes) {
   const auto own = own_memory_cgroup(root);
   const std::string parent = own ? parent_for(*own) : "";
-  if (parent.empty()) return std::nullopt;
+  // Into a group beside our own steps only who may write to the group above both.
+  if (parent.empty() || (!may_write(parent + "/cgroup.procs") && errno == EACCES)) return std::nullopt;
   sweep(parent);
   RamScope scope(parent + "/" + std::string(prefix) + std::to_string(::getpid()), own->version, Whose::ours);
   if (::mkdir(scope.path_.c_str(), 0755) != 0 && errno != EEXIST) {

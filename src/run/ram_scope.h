@@ -21,6 +21,9 @@ class RamScope {
   // left there.
   [[nodiscard]] static std::optional<RamScope> make(const std::string& root, int64_t claimed_bytes);
 
+  // Whether make() could, as far as can be told without doing it.
+  [[nodiscard]] static bool can_be_made(const std::string& root);
+
   // The one that a service manager made as `unit`, if `pid` is in it by now and it limits. It goes when nobody is
   // left in it, and takes with it what it could have told: see events_fd().
   [[nodiscard]] static std::optional<RamScope> joined(const std::string& root, pid_t pid, const std::string& unit);

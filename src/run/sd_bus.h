@@ -20,6 +20,8 @@ struct sd_bus_error {
 };
 using SdBusHandler = int (*)(sd_bus_message* message, void* userdata, sd_bus_error* error);
 
+inline constexpr const char* libsystemd = "libsystemd.so.0";
+
 struct SdBus {
   int (*make)(sd_bus**) = nullptr;
   int (*set_address)(sd_bus*, const char* address) = nullptr;
@@ -39,7 +41,7 @@ struct SdBus {
   const sd_bus_error* (*get_error)(sd_bus_message*) = nullptr;
   sd_bus_message* (*unref_message)(sd_bus_message*) = nullptr;
 
-  // Null where there is no such library, or one that lacks a call. `file`: "libsystemd.so.0". It stays loaded.
+  // Null where there is no such library, or one that lacks a call. It stays loaded.
   [[nodiscard]] static std::unique_ptr<const SdBus> load(const char* file);
 };
 

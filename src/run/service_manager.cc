@@ -10,6 +10,7 @@
 #include "base/small_file.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "base/user.h"
 
 namespace berth {
 
@@ -177,25 +178,35 @@ std::vector<ServiceManager::Address> ServiceManager::addresses(const std::string
   return all;
 }
 
-std::string ServiceManager::why_none(const std::string& root) {
+NoManager ServiceManager::missing(const std::string& root) {
   const auto own = own_memory_cgroup(root);
-  if (!own) return "no memory cgroup is seen from here";
-  if (own->version != 2) return "the memory controller is with cgroup version 1, which systemd leaves to root";
+  if (!own)
+    return {"no memory cgroup is seen from here",
+            "a container needs a /sys/fs/cgroup that it may write to, any kernel CONFIG_MEMCG"};
+  if (own->version != 2)
+    return {"the memory controller is with cgroup version 1, where only root may make groups",
+            "boot with systemd.unified_cgroup_hierarchy=1"};
+  const bool root_asks = ::geteuid() == 0;
+  if (addresses(root).empty() && root_asks) return {"no systemd runs here", "start it in a cgroup whose parent gives the memory controller: cgroup.subtree_control"};
+  const std::string user = user_name(::geteuid());
   if (addresses(root).empty())
-    return ::geteuid() == 0 ? "no systemd runs here" : "no systemd of this user's runs here (systemctl --user)";
-  if (::geteuid() == 0) return "";
+    return {"no systemd of this user's runs here (systemctl --user status)",
+            "log in by way of PAM (libpam-systemd), or as root: loginctl enable-linger " + user};
+  if (root_asks) return {};
   const std::string uid = std::to_string(::geteuid());
   const auto given =
       read_word(own->mount + "/user.slice/user-" + uid + ".slice/user@" + uid + ".service/cgroup.controllers");
-  if (!given) return "";  // elsewhere, by an admin's choice; then what comes of it is looked at
+  if (!given) return {};  // elsewhere, by an admin's choice; then what comes of it is looked at
   for (const std::string& controller : split(*given, ' '))
-    if (controller == "memory") return "";
-  return "this user's systemd was not given the memory controller (Delegate= of user@.service)";
+    if (controller == "memory") return {};
+  return {"this user's systemd was not given the memory controller",
+          "write [Service] and Delegate=cpu pids memory to /etc/systemd/system/user@.service.d/delegate.conf, and have "
+          "the user log in anew"};
 }
 
 std::shared_ptr<const ServiceManager> ServiceManager::find(const std::string& root) {
-  if (!why_none(root).empty()) return nullptr;
-  auto calls = SdBus::load("libsystemd.so.0");
+  if (!missing(root).why.empty()) return nullptr;
+  auto calls = SdBus::load(libsystemd);
   if (!calls) return nullptr;
   return std::shared_ptr<const ServiceManager>(new ServiceManager(addresses(root), std::move(calls)));
 }

@@ -21,13 +21,18 @@ struct MemoryLimits {
   int64_t soft_bytes = 0;
 };
 
+// Why there is none to ask, and what to do about it; both empty where there is.
+struct NoManager {
+  std::string why;
+  std::string mend;
+};
+
 class ServiceManager {
  public:
-  // Why there is none to ask; "" where there is. Looks at files alone. `root` stands before /proc, /run and /sys; ""
-  // for this machine's own.
-  [[nodiscard]] static std::string why_none(const std::string& root);
+  // Looks at files alone. `root` stands before /proc, /run and /sys; "" for this machine's own.
+  [[nodiscard]] static NoManager missing(const std::string& root);
 
-  // nullptr where why_none() says so, or where the library is missing. Talks to nobody yet.
+  // nullptr where missing() says so, or where the library is missing. Talks to nobody yet.
   [[nodiscard]] static std::shared_ptr<const ServiceManager> find(const std::string& root);
 
   // Puts this very process into a new scope named `unit`. False where that was refused, or not done by the time that

@@ -5,7 +5,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from berthtest import Pool, check, kill, main, wait_exit, wait_until  # noqa: E402
+from berthtest import Pool, check, children, kill, main, wait_exit, wait_until  # noqa: E402
 
 GIB = 1 << 20  # in kB
 
@@ -75,6 +75,28 @@ def test_a_thrashing_machine_takes_nobody_in_though_the_book_has_room():
         machine.memory(available=2 * GIB)
         for job in jobs:
             check(wait_exit(job, 15) == 0, pool.err(job))
+
+
+def test_doctor_names_what_is_in_the_swap():
+    with Pool(ram="32G") as pool:
+        machine = Machine(pool)
+        job = pool.spawn("run", "-r", "ram=1M", "-l", "me", "--", "sleep", "100")
+        pool.wait_for(held=1)
+        inside = children(job.pid)[0]
+        machine.memory(available=20 * GIB, swap_free=GIB // 10)
+        for name, text in (("comm", "sleep\n"), ("status", f"Name: sleep\nVmSwap:\t{7 * GIB} kB\n")):
+            os.makedirs(os.path.join(machine.root, "proc", str(inside)), exist_ok=True)
+            machine._write(f"{inside}/{name}", text)
+        done = pool.run("doctor")
+        lease = pool.leases()[0]["id"]
+        check(f"note  the swap is nearly full, 7.9 GiB of 8 GiB; most of it is of sleep (pid {inside}, lease {lease}), 7 GiB" in done.stdout, done)
+        check(done.returncode == 0, done)
+        machine.memory(available=2 * GIB, swap_free=GIB // 10)
+        done = pool.run("doctor")
+        check("WRONG the machine is short of memory: 2 GiB of 32 GiB available, swap 98 % full" in done.stdout and done.returncode == 1, done)
+        os.unlink(os.path.join(machine.root, "proc", "pressure", "memory"))
+        check("(a kernel with CONFIG_PSI, booted with psi=1)" in pool.run("doctor").stdout, "no pressure")
+        kill(job.pid, signal.SIGTERM)
 
 
 def test_what_a_lease_has_yet_to_touch_is_kept_for_it():

@@ -65,6 +65,21 @@ def test_the_command_is_in_a_scope_before_it_begins():
             check(w.manager.read(unit, "memory.oom.group") == "1", "it is ended as one")
 
 
+def test_doctor_says_what_holds_it():
+    with World() as w:
+        said = w.pool.run("doctor").stdout
+        check("note  a job that claims ram is held to it by a cgroup that systemd makes\n" in said, said)
+        check(not w.manager.talks, "it only looks")
+        folder = os.path.join(w.pool.tmp, "lib")
+        os.makedirs(folder)
+        open(os.path.join(folder, "libsystemd.so.0"), "w", encoding="ascii").close()
+        said = w.pool.run("doctor", env={**w.pool.env, "LD_LIBRARY_PATH": folder}).stdout
+        check("only watched here: libsystemd.so.0 cannot be loaded (install it" in said, said)
+    with World(way=None) as w:
+        said = w.pool.run("doctor").stdout
+        check("note  a job that claims ram is only watched here: no memory cgroup is seen" in said, said)
+
+
 def test_status_says_so():
     with World() as w:
         job = w.pool.spawn("run", "--ram", "64M", "--", "sleep", "100")
