@@ -95,8 +95,8 @@ class Diagnosis {
               "as root: modprobe amdgpu   (dmesg | grep amdgpu says why it would not)");
     for (const GpuNode& node : around_.nodes)
       if (!node.usable) wrong("you may not open " + node.path + ", which is for the group " + node.group, join(node));
-    if (around_.own_pids && std::any_of(picture_.devices.begin(), picture_.devices.end(),
-                                        [](const Device& d) { return d.vendor == "nvidia"; }))
+    if (around_.own_pids &&
+        std::any_of(picture_.devices.begin(), picture_.devices.end(), [](const Device& d) { return d.host_pids; }))
       note(
           "NVIDIA's driver numbers processes as the host does; in this PID namespace nobody can tell whose memory "
           "is whose (docker run --pid=host)");

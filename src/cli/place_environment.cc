@@ -1,25 +1,12 @@
 // What the command of a place finds, and may use.
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdlib>
 
 #include "cli/place.h"
+#include "device/mps.h"
 #include "device/probe_run.h"
 #include "run/affinity.h"
 
 namespace berth {
-
-namespace {
-
-// Where NVIDIA's MPS control daemon listens; its documentation, "Environment variables".
-bool mps_runs() {
-  const char* named = std::getenv("CUDA_MPS_PIPE_DIRECTORY");
-  const std::string dir = named == nullptr || *named == '\0' ? "/tmp/nvidia-mps" : named;
-  return ::access((dir + "/control").c_str(), F_OK) == 0;
-}
-
-}  // namespace
 
 std::vector<std::string> own_environment() {
   std::vector<std::string> out;

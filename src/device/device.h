@@ -14,9 +14,7 @@ namespace berth {
 // A process that the driver says has something on a device.
 struct DeviceProcess {
   enum class Kind { compute, graphics };
-  // As the driver counts: nvidia in the initial PID namespace; amd and intel in ours, for they are read
-  // from our /proc.
-  int64_t pid = 0;
+  int64_t pid = 0;  // as Device::host_pids says
   Kind kind = Kind::compute;
   std::optional<int64_t> vram_bytes;
   friend bool operator==(const DeviceProcess&, const DeviceProcess&) = default;
@@ -45,7 +43,10 @@ struct Device {
   ComputeMode compute_mode = ComputeMode::shared;
   int numa_node = -1;              // -1: unknown
   std::vector<std::string> peers;  // UUIDs of the devices it has a fast link to (NVLink, xGMI)
-  bool processes_known = false;    // whether `processes` is all there is to say
+  // Whether its driver counts processes as the initial PID namespace does (NVIDIA's); else they are read from our
+  // own /proc.
+  bool host_pids = false;
+  bool processes_known = false;  // whether `processes` is all there is to say
   std::vector<DeviceProcess> processes;
   std::string trouble;  // not empty: it cannot be used now, in the driver's own words
   friend bool operator==(const Device&, const Device&) = default;

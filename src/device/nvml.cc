@@ -87,6 +87,7 @@ class Reader {
   void read_card(Card& card, std::vector<std::string>& complaints) const {
     Device& device = card.device;
     device.vendor = "nvidia";
+    device.host_pids = true;
     noted(nvml_.pci_address(card.handle, device.pci_address), device);
     device.numa_node = numa_node(device.pci_address);
     if (unsigned mode = 0; noted(nvml_.mig_mode(card.handle, mode), device)) card.is_mig = mode == mig_enabled;
@@ -171,6 +172,7 @@ class Reader {
         continue;
       }
       slice.vendor = card.device.vendor;
+      slice.host_pids = card.device.host_pids;
       slice.mig_parent = card.device.uuid;
       slice.pci_address = card.device.pci_address;
       slice.numa_node = card.device.numa_node;

@@ -98,6 +98,7 @@ TEST_F(Nvml, TellsAllOfACard) {
   expected.uuid = "GPU-17";
   expected.name = "NVIDIA Test";
   expected.vendor = "nvidia";
+  expected.host_pids = true;
   expected.pci_address = "0000:17:00.0";
   expected.vram_total_bytes = 24 * gib;
   expected.vram_used_bytes = 2 * gib;
@@ -200,6 +201,7 @@ TEST_F(Nvml, LeavesUnknownWhatADriverCannotBeAsked) {
   Device expected;
   expected.uuid = "GPU-17";
   expected.vendor = "nvidia";
+  expected.host_pids = true;
   EXPECT_EQ(device(), expected) << "no memory of the machine's either: nothing says that it has none of its own";
 }
 
@@ -432,6 +434,7 @@ TEST_F(Nvml, ShowsOneLostAmongFour) {
   lost.vendor_index = 2;
   lost.uuid = "GPU-3b";
   lost.name = "NVIDIA Test";
+  lost.host_pids = true;
   lost.vendor = "nvidia";
   lost.pci_address = "0000:3b:00.0";
   lost.trouble = "GPU is lost";

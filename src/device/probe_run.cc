@@ -179,6 +179,7 @@ void read_line(std::string_view key, const std::string& value, Device& device) {
   if (key == "mode") device.compute_mode = static_cast<ComputeMode>(std::clamp<int64_t>(number(), 0, 2));
   if (key == "numa") device.numa_node = static_cast<int>(number());
   if (key == "peer") device.peers.push_back(value);
+  if (key == "host_pids") device.host_pids = true;
   if (key == "processes_known") device.processes_known = true;
   if (key == "process") read_process(value, device);
   if (key == "trouble") device.trouble = value;
@@ -205,6 +206,7 @@ std::string encode_picture(const Picture& picture) {
     put(out, "mode", static_cast<int64_t>(d.compute_mode));
     put(out, "numa", d.numa_node);
     for (const std::string& peer : d.peers) put(out, "peer", peer);
+    if (d.host_pids) put(out, "host_pids", 1);
     if (d.processes_known) put(out, "processes_known", 1);
     for (const DeviceProcess& p : d.processes)
       put(out, "process",

@@ -36,6 +36,7 @@ TEST(ProbeRun, APictureComesThroughThePipeAsItWas) {
   d.compute_mode = ComputeMode::exclusive_process;
   d.numa_node = 1;
   d.peers = {"GPU-0", "GPU-7"};
+  d.host_pids = true;
   d.processes_known = true;
   d.processes = {{4242, DeviceProcess::Kind::compute, int64_t{8} << 30},
                  {17, DeviceProcess::Kind::graphics, std::nullopt}};

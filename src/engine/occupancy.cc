@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <map>
-#include <string_view>
+
+#include "device/mps.h"
 
 namespace berth {
 
@@ -16,8 +17,6 @@ constexpr int64_t negligible_bytes = int64_t{256} << 20;
 // A stranger with less than this is a monitor that looks on, not a job.
 constexpr int64_t onlooker_bytes = int64_t{32} << 20;
 
-constexpr std::string_view shared_server = "nvidia-cuda-mps";  // computes for its clients, and holds their memory
-
 // Finds the lease of each process, and remembers: a card's processes share their forebears.
 class Genealogy {
  public:
@@ -26,13 +25,13 @@ class Genealogy {
   Occupant place(const DeviceProcess& process, const Device& device) {
     Occupant out;
     out.process = process;
-    const bool foreign_pids = device.vendor == "nvidia" && !processes_.sees_everybody();
+    const bool foreign_pids = device.host_pids && !processes_.sees_everybody();
     const auto facts = foreign_pids ? std::nullopt : look_up(process.pid);
     if (!facts) return out;
     out.uid = facts->uid;
     out.command = facts->command;
     out.command_line = facts->command_line;
-    if (facts->command.starts_with(shared_server)) return out;
+    if (is_shared_server(*facts)) return out;
     bool decided = false;
     const LeaseRoot* lease = of_itself_or_forebears(process.pid, *facts, device.uuid, decided);
     // Who ends has nothing left to show whose it was; its memory goes in a moment, and is nobody's until then.

@@ -37,6 +37,7 @@ class OccupancyTest : public testing::Test {
   OccupancyTest() {
     card_.uuid = "GPU-a";
     card_.vendor = "nvidia";
+    card_.host_pids = true;
     card_.vram_total_bytes = 24 * gib;
     card_.vram_used_bytes = 0;
     card_.processes_known = true;
@@ -205,13 +206,13 @@ TEST_F(OccupancyTest, AServerThatComputesForOthersIsNoStranger) {
   EXPECT_EQ(left_gib(), 16);
 }
 
-TEST_F(OccupancyTest, InAPidNamespaceNvidiasPidsMeanNothing) {
+TEST_F(OccupancyTest, InAPidNamespaceTheHostsPidsMeanNothing) {
   lease('a', 1000, 10, 8 * gib);
   process(300, 1, 1001);
   on_card(300, 8 * gib);
   processes_.initial = false;
   EXPECT_EQ(whose(300), Whose::unknown);
-  card_.vendor = "amd";
+  card_.host_pids = false;
   EXPECT_EQ(whose(300), Whose::stranger);
 }
 
