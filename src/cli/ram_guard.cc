@@ -27,14 +27,13 @@ namespace {
 // Watches what the command has of the machine's memory.
 class RamCompanion : public Companion {
  public:
-  RamCompanion(RamGuard& guard, int64_t claimed_bytes, std::function<int64_t()> claimed, bool ends_command)
+  RamCompanion(RamGuard& guard, int64_t claimed_bytes, bool ends_command)
       : guard_(guard),
         watch_(
             claimed_bytes, [] { return left_running([](pid_t) { return false; }); },
             [this](int64_t used_bytes) { speak_of(used_bytes); }),
         claimed_bytes_(claimed_bytes),
         limited_bytes_(claimed_bytes),
-        claimed_(std::move(claimed)),
         ends_command_(ends_command) {}
   [[nodiscard]] int fd() const override { return guard_.scope() == nullptr ? -1 : guard_.scope()->events_fd(); }
   [[nodiscard]] int64_t due_us() const override { return watch_.due_us(); }
@@ -50,13 +49,14 @@ class RamCompanion : public Companion {
  private:
   void speak_of(int64_t used_bytes) {
     over_ = true;
+    guard_.note_spoken_of();
     say("it uses " + show_size(used_bytes) + " of RAM and claimed " + show_size(claimed_bytes_) +
         "; others may run out of memory" + (ends_command_ ? ", so it is ended (--over-use term)" : ""));
   }
 
   // Less than it has would end it on the spot: the limit follows what it gives back.
   void heed_resize() {
-    if (claimed_) claimed_bytes_ = claimed_();
+    claimed_bytes_ = guard_.claimed_now();
     watch_.set_claim(claimed_bytes_);
     const int64_t limit_bytes = std::max(claimed_bytes_, std::min(limited_bytes_, watch_.last_bytes()));
     if (guard_.scope() == nullptr || limit_bytes == limited_bytes_) return;
@@ -67,7 +67,6 @@ class RamCompanion : public Companion {
   RamWatch watch_;
   int64_t claimed_bytes_;
   int64_t limited_bytes_;
-  std::function<int64_t()> claimed_;
   bool ends_command_;
   bool over_ = false;
 };
@@ -77,9 +76,13 @@ constexpr uint64_t exiting = 4;  // PF_EXITING
 // A manager that is well answers in milliseconds, one on a machine that is out of breath in tenths of a second.
 constexpr int64_t manager_patience_us = 2'000'000;
 
-bool inside_a_lease() {
+// A scope that an outer lease is in holds all that is in it, and one beside it would not. In a container's own view of
+// the cgroups it does not show.
+bool inside_a_scope(const std::string& root) {
   const char* lease = std::getenv("BERTH_LEASE");
-  return lease != nullptr && *lease != '\0';
+  if (lease == nullptr || *lease == '\0') return false;
+  const auto own = own_memory_cgroup(root);
+  return own && (own->path == own->mount || own->path.find("/berth-", own->mount.size()) != std::string::npos);
 }
 
 // A user's manager ends with his last login, and takes with it what is in its scopes. A berth that stays holds the
@@ -94,9 +97,8 @@ MemoryLimits limits_for(int64_t claimed_bytes) {
 
 }  // namespace
 
-// Inside a lease the outer one's scope holds all that is in it, and one beside it would not.
 RamGuard::RamGuard(const RunOptions& options) : options_(options), claimed_bytes_(amount_of(options.claim, "ram")) {
-  if (options.dry_run || claimed_bytes_ == 0 || inside_a_lease()) return;
+  if (options.dry_run || claimed_bytes_ == 0 || inside_a_scope(sysfs_root())) return;
   if (auto made = RamScope::make(sysfs_root(), claimed_bytes_))
     scope_.emplace(std::move(*made));
   else if (!options.replace_self || manager_outlives_login())
@@ -120,7 +122,14 @@ void RamGuard::limit(Command& command) {
 
 std::unique_ptr<Companion> RamGuard::companion(std::function<int64_t()> claimed) {
   if (claimed_bytes_ == 0 || options_.replace_self) return nullptr;
-  return std::make_unique<RamCompanion>(*this, claimed_bytes_, std::move(claimed), options_.over_use_ends);
+  claimed_ = std::move(claimed);
+  return std::make_unique<RamCompanion>(*this, claimed_bytes_, options_.over_use_ends);
+}
+
+int64_t RamGuard::claimed_now() {
+  const int64_t now_bytes = claimed_ ? claimed_() : claimed_bytes_;
+  most_claimed_bytes_ = std::max(most_claimed_bytes_, now_bytes);
+  return now_bytes;
 }
 
 void RamGuard::started(pid_t pid) {
@@ -167,11 +176,16 @@ void RamGuard::note_use(int64_t used_bytes) {
   most_bytes_ = std::max({most_bytes_, used_bytes, scope_ ? scope_->peak_bytes().value_or(0) : 0});
 }
 
-void RamGuard::tell_end() {
+void RamGuard::tell_end(int64_t largest_bytes) {
   if (scope_) note_use(0);
+  if (claimed_bytes_ == 0) return;
+  const int64_t claimed_bytes = claimed_now();
   if (ran_out_ || (scope_ && scope_->ran_out()))
-    say("it took more than the " + show_size(claimed_bytes_) +
-        " of RAM that it claimed, and the kernel ended it, or a part of it");
+    return say("it took more than the " + show_size(claimed_bytes) +
+               " of RAM that it claimed, and the kernel ended it, or a part of it");
+  // Over before it was seen. What a process has with its files in it may be more than its data.
+  if (!spoken_of_ && largest_bytes > hard_limit_bytes(most_claimed_bytes_))
+    say("it used " + show_size(largest_bytes) + " of RAM and claimed " + show_size(claimed_bytes));
 }
 
 std::optional<int64_t> RamGuard::peak_bytes(int64_t largest_bytes) const {

@@ -25,35 +25,41 @@ class RamGuard {
   // For one start of it. This must outlive the command's start.
   void limit(Command& command);
   // nullptr where there is nothing to watch. `claimed`: how much it is by now, which berth resize may have changed;
-  // none: what it was at first. This must outlive it.
+  // none: what it was at first; asked until tell_end(). This must outlive it.
   [[nodiscard]] std::unique_ptr<Companion> companion(std::function<int64_t()> claimed = {});
   // The command runs: is it where it was put?
   void started(pid_t pid);
-  // Says so where the kernel has ended some of it.
-  void tell_end();
-  // The most that it was seen to have, or nullopt. `largest_bytes`: the most that a single process of it had.
+  // Says so where the kernel has ended some of it, or where it had more than was noticed. `largest_bytes`: the most
+  // that a single process of it had.
+  void tell_end(int64_t largest_bytes);
+  // The most that it was seen to have, or nullopt. `largest_bytes` as above.
   [[nodiscard]] std::optional<int64_t> peak_bytes(int64_t largest_bytes) const;
 
   // What follows is for the companion.
 
   // nullptr where there is none, or not yet.
   [[nodiscard]] const RamScope* scope() const { return scope_ ? &*scope_ : nullptr; }
+  [[nodiscard]] int64_t claimed_now();
   // The service manager may have been late.
   void look_for_scope();
   // False where the kernel does not take it.
   [[nodiscard]] bool set_limit(int64_t claimed_bytes);
   void heed_events();
   void note_use(int64_t used_bytes);
+  void note_spoken_of() { spoken_of_ = true; }
 
  private:
   const RunOptions& options_;
   int64_t claimed_bytes_ = 0;
+  int64_t most_claimed_bytes_ = 0;  // at any time
+  std::function<int64_t()> claimed_;
   std::optional<RamScope> scope_;
   std::shared_ptr<const ServiceManager> manager_;
   std::string unit_;  // what it is asked to make
   int starts_ = 0;
   pid_t pid_ = 0;
   bool ran_out_ = false;
+  bool spoken_of_ = false;
   int64_t most_bytes_ = 0;
 };
 

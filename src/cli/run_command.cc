@@ -96,7 +96,7 @@ int run_unseated(Place& place, RamGuard& ram) {
           ? Result<Finished>(replace_self(command, place.signals()))
           : supervise(command, place.signals(),
                       watch ? std::vector<Companion*>{watch.get()} : std::vector<Companion*>{}, notices_for(options));
-  ram.tell_end();
+  ram.tell_end(finished.ok() ? finished->largest_bytes : 0);
   const int status = report(finished, options.command.front());
   for (Job& job : place.past()) job.status = status;
   record_past(place);
@@ -220,7 +220,7 @@ std::optional<int> run_in_place(Place& place, RamGuard& ram) {
     if (giving != nullptr) giving->stands_for(pid);
   };
   const auto finished = supervise(command, place.signals(), beside, notices);
-  ram.tell_end();
+  ram.tell_end(finished.ok() ? finished->largest_bytes : 0);
   LeaseEnd end;
   if (usage != nullptr) end.peak_bytes = usage->peak_bytes();
   if (finished.ok()) end.peak_ram_bytes = ram.peak_bytes(finished->largest_bytes);

@@ -1,5 +1,6 @@
 #include "run/ram_watch.h"
 
+#include <algorithm>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -13,7 +14,10 @@ namespace berth {
 
 namespace {
 
-constexpr int64_t pace_us = 1'000'000;
+// Often at first, when a job loads what it works on.
+constexpr int64_t first_pace_us = 100'000;
+constexpr int64_t usual_pace_us = 1'000'000;
+constexpr int64_t shares_pace_us = 25'000;
 
 std::string file_of(pid_t pid, const char* name) { return "/proc/" + std::to_string(pid) + "/" + name; }
 
@@ -31,7 +35,9 @@ RamWatch::RamWatch(int64_t claimed_bytes, std::function<std::vector<pid_t>()> tr
     : claimed_bytes_(claimed_bytes),
       tree_(std::move(tree)),
       on_overuse_(std::move(on_overuse)),
-      next_us_(monotonic_us() + pace_us) {}
+      pace_us_(first_pace_us),
+      unknown_pace_us_(shares_pace_us),
+      next_us_(monotonic_us() + first_pace_us) {}
 
 // nullopt: not known yet.
 std::optional<int64_t> RamWatch::used_bytes(const RamScope* scope) {
@@ -58,8 +64,11 @@ std::optional<int64_t> RamWatch::used_bytes(const RamScope* scope) {
 
 void RamWatch::act(const RamScope* scope) {
   if (monotonic_us() < next_us_) return;
-  next_us_ = monotonic_us() + pace_us;
   const auto used = used_bytes(scope);
+  int64_t& pace_us = used ? pace_us_ : unknown_pace_us_;
+  pace_us = std::min(usual_pace_us, pace_us * 2);
+  if (used) unknown_pace_us_ = shares_pace_us;
+  next_us_ = monotonic_us() + pace_us;
   if (used) last_bytes_ = *used;
   if (!used || *used <= claimed_bytes_ || *used <= reported_bytes_ + reported_bytes_ / 8) return;
   reported_bytes_ = *used;

@@ -1,4 +1,5 @@
-// RamWatch: what a command's tree has of the machine's memory while it runs, looked at once a second.
+// RamWatch: what a command's tree has of the machine's memory while it runs, looked at often at first and then
+// once a second.
 //
 // Of a scope the kernel tells it exactly. Elsewhere the processes are summed up, which counts what a fork left
 // shared once for each; only where that sum is more than was claimed are the shares asked for, by a thread,
@@ -39,6 +40,8 @@ class RamWatch {
   std::function<std::vector<pid_t>()> tree_;
   std::function<void(int64_t)> on_overuse_;
   std::shared_ptr<std::atomic<int64_t>> shares_;  // while a thread adds them up; -1 until it has
+  int64_t pace_us_;
+  int64_t unknown_pace_us_;  // while the last look did not tell
   int64_t next_us_;
   int64_t reported_bytes_ = 0;
   int64_t last_bytes_ = 0;

@@ -3,7 +3,7 @@
 //
 // A shell from a login sits in a cgroup that is not the user's: no group can be made there, and no process of it be
 // moved into one that is the user's, since the group above both is the system's. The user's manager has a subtree of
-// its own, and has the system's manager move whom it may not: docs/adr/0010.
+// its own, and has the system's manager move whom it may not: docs/adr/0014.
 #pragma once
 
 #include <cstdint>

@@ -71,6 +71,28 @@ def test_who_takes_more_is_named():
         kill(job.pid)
 
 
+def test_who_takes_more_and_is_soon_over_is_named():
+    with Pool(ram="600M") as pool:
+        # Inside another's scope it is watched.
+        done = pool.run("run", "--ram", "400M", "--", os.path.abspath(os.environ.get("BERTH", "build/berth")),
+                        "run", "--ram", "50M", "--", sys.executable, "-c", JOB, "200", "0")
+        check(done.returncode == 0, done)
+        check(re.search(r"^berth: it use[ds] \d+\.?\d* MiB of RAM and claimed 50 MiB", done.stderr, re.M), done)
+        check(len(done.stderr.splitlines()) == 1, done)
+
+
+def test_inside_a_lease_that_is_in_no_cgroup_there_is_one():
+    with Pool(ram="600M") as pool:
+        alone = in_force(pool)
+        program = os.path.abspath(os.environ.get("BERTH", "build/berth"))
+        done = pool.run("run", "--cpu", "1", "--", program, "run", "--ram", "64M", "--", program, "status", "--json")
+        inner = [lease["ram_limit"] for lease in json.loads(done.stdout)["leases"] if lease["ram_limit"]]
+        check(inner == [alone], f"{inner}, and alone {alone}")
+        nested = pool.run("run", "--ram", "200M", "--", program, "run", "--ram", "64M", "--", program, "status", "--json")
+        inner = [lease["ram_limit"] for lease in json.loads(nested.stdout)["leases"]]
+        check(sorted(inner) == sorted([alone, "watched"]), f"{inner}, and alone {alone}")
+
+
 def test_who_takes_more_is_ended_with_its_tree_where_it_said_so():
     with Pool(ram="600M") as pool:
         script = f"{sys.executable} -c '{JOB}' 200 20 & sleep 100 & wait"
