@@ -48,17 +48,18 @@ class WaitingManners {
   WaitingManners(const Signals& signals, Engine& engine, WaitingTalk& talk)
       : signals_(signals), engine_(engine), talk_(talk) {}
 
-  // True: go on waiting.
-  bool operator()() {
+  Engine::OnCancel operator()() {
+    bool stopped = false;
     const int fatal = signals_.next_fatal([&] {
+      stopped = true;
       (void)engine_.step_aside();
       talk_.clear();
       Signals::stop_here();
       engine_.step_back();
     });
-    if (fatal == 0) return true;
+    if (fatal == 0) return stopped ? Engine::OnCancel::look : Engine::OnCancel::sleep_on;
     ended_by_ = fatal;
-    return false;
+    return Engine::OnCancel::give_up;
   }
 
   [[nodiscard]] int ended_by() const { return ended_by_; }
@@ -199,7 +200,10 @@ void Place::heed_choice(Seat& seat) {
 Result<Acquired> Place::wait_for(Seat& seat, int& ended_by, const std::function<Result<Acquired>()>& wait) {
   WaitingTalk talk(*pool_, picture_, seat.engine);
   WaitingManners manners(*signals_, seat.engine, talk);
-  seat.engine.on_cancel([&] { return manners() && !wait_is_over_(); });
+  seat.engine.on_cancel([&] {
+    const Engine::OnCancel told = manners();
+    return told != Engine::OnCancel::give_up && wait_is_over_() ? Engine::OnCancel::give_up : told;
+  });
   heed_choice(seat);
   if (seat.machine) seat.engine.heed(*seat.machine);
   // A turn is soon over, and the next one comes soon.

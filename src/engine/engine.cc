@@ -225,12 +225,12 @@ Result<Acquired> Engine::wait_for_seat(const WaitRule& rule) {
     if (turned->done) return std::move(*turned->done);
     ask_first = turned->ask_first;
     if (ask_first || turned->again) continue;
-    const Wake wake = sleep_and_tell(turned->last, turned->waiting, turned->next_us);
-    deep_ = wake.timed_out;
-    if (!wake.cancelled) continue;
-    if (on_cancel_ && on_cancel_()) continue;
-    leave_in_time();
-    return cancelled;
+    const auto wake = sleep_and_tell(turned->last, turned->waiting, turned->next_us);
+    if (!wake) {
+      leave_in_time();
+      return cancelled;
+    }
+    deep_ = wake->timed_out;
   }
 }
 
@@ -242,7 +242,7 @@ Result<Engine::Turn> Engine::turn(const WaitRule& rule, int64_t lock_until_us) {
     return Error{ErrorKind::unavailable, 0, "the pool's lock is held by somebody who does not give it back"};
   if (*locked != LockOutcome::locked) {
     const bool timed_out = *locked == LockOutcome::timed_out;
-    out.again = timed_out ? rule.deadline_us < 0 : on_cancel_ && on_cancel_();
+    out.again = timed_out ? rule.deadline_us < 0 : ask_caller() != OnCancel::give_up;
     if (out.again) return out;
     out.done.emplace().ending = timed_out ? Ending::timed_out : Ending::cancelled;
     leave_in_time();

@@ -168,9 +168,14 @@ class Engine {
   [[nodiscard]] Result<> step_aside();
   void step_back();
 
-  // Called, without the lock, when the wait was cancelled: true means go on waiting, false give up.
-  // Without one a cancelled wait gives up.
-  void on_cancel(std::function<bool()> decide) { on_cancel_ = std::move(decide); }
+  // What becomes of a wait that was cancelled.
+  enum class OnCancel {
+    give_up,
+    look,      // go on, but what one knew may be old
+    sleep_on,  // it was nothing: no look at the pool
+  };
+  // Called, without the lock, when the wait was cancelled. Without one a cancelled wait gives up.
+  void on_cancel(std::function<OnCancel()> decide) { on_cancel_ = std::move(decide); }
 
   [[nodiscard]] const Record& record() const { return record_; }
   // Those that leases have for their own, but for us and the leases around us: as of the last look.
@@ -274,7 +279,9 @@ class Engine {
   [[nodiscard]] bool driver_answered_lately() const;
   bool ask_now();
   Wake sleep(const Look& look, int64_t next_us);
-  Wake sleep_and_tell(const Look& look, const Waiting& waiting, int64_t next_us);
+  // nullopt: the wait was cancelled, and is given up.
+  std::optional<Wake> sleep_and_tell(const Look& look, const Waiting& waiting, int64_t next_us);
+  [[nodiscard]] OnCancel ask_caller() const { return on_cancel_ ? on_cancel_() : OnCancel::give_up; }
   void before_sleep(const Look& look);
   std::optional<Wake> nap(int64_t next_us, int64_t until_us);
   bool look_deeply(Look& look, const Watch& watched);
@@ -321,7 +328,7 @@ class Engine {
   Ledger& ledger_;
   std::function<PoolConfig()> defaults_;
   std::function<int64_t(const Waiting&)> on_waiting_;
-  std::function<bool()> on_cancel_;
+  std::function<OnCancel()> on_cancel_;
   Record record_;
   int priority_cap_ = 0;
   bool entered_ = false;

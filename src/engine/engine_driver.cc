@@ -141,7 +141,7 @@ bool Engine::ask_now() {
   admission_->ask();
   while (admission_->fd() >= 0) {
     const Wake wake = ledger_.wait(admission_->due_us(), admission_->fd());
-    if (wake.cancelled && !(on_cancel_ && on_cancel_())) return false;
+    if (wake.cancelled && ask_caller() == OnCancel::give_up) return false;
     if ((wake.answered || wake.timed_out) && admission_->take_in()) return true;
   }
   return true;
@@ -195,10 +195,15 @@ std::optional<Wake> Engine::nap(int64_t next_us, int64_t until_us) {
 }
 
 // A wake-up for who tells of us is none of ours: there is nothing to look for, and no lock to take.
-Wake Engine::sleep_and_tell(const Look& look, const Waiting& waiting, int64_t next_us) {
+std::optional<Wake> Engine::sleep_and_tell(const Look& look, const Waiting& waiting, int64_t next_us) {
   for (;;) {
     const int64_t again_us = on_waiting_ ? on_waiting_(waiting) : -1;
     const Wake wake = sleep(look, again_us < 0 ? next_us : std::min(next_us, again_us));
+    if (wake.cancelled) {
+      const OnCancel told = ask_caller();
+      if (told == OnCancel::give_up) return std::nullopt;
+      if (told == OnCancel::sleep_on && wake.nothing_else) continue;
+    }
     if (!wake.timed_out || ledger_.now_monotonic_us() >= next_us) return wake;
   }
 }

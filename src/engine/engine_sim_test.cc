@@ -341,5 +341,20 @@ TEST(EngineOrder, AWakeUpToTellOfAWaitIsNoLookAtThePool) {
   EXPECT_EQ(telling.steps[1] - quiet.steps[1], calls[1] - 1) << "one sleep each, and nothing else";
 }
 
+TEST(EngineOrder, ACancelThatMeansNothingIsNoLookAtThePool) {
+  const auto run = [](int64_t cancelled_us) {
+    SimJob waiter = job(cpus(1), 1000);
+    waiter.cancelled_us = cancelled_us;
+    waiter.sleeps_on = true;
+    return SimScenario(pool_of(1), {job(cpus(1)), waiter}, 1).run();
+  };
+  const SimRun quiet = run(-1);
+  const SimRun disturbed = run(500'000);
+  expect_prompt(disturbed);
+  EXPECT_EQ(disturbed.jobs[1].seated_us - disturbed.jobs[0].seated_us,
+            quiet.jobs[1].seated_us - quiet.jobs[0].seated_us);
+  EXPECT_EQ(disturbed.steps[1] - quiet.steps[1], 1) << "it sleeps again, and nothing else";
+}
+
 }  // namespace
 }  // namespace berth

@@ -26,6 +26,7 @@ struct SimJob {
   int64_t gives_up_us = -1;    // after it came; negative: never
   int64_t cancelled_us = -1;   // when its cancel descriptor becomes readable
   int64_t steps_aside_us = 0;  // on being cancelled it stops for so long, as under SIGTSTP; 0: it gives up
+  bool sleeps_on = false;      // on being cancelled it does nothing, as under SIGWINCH
   int uid = 1001;
   std::string may_run_on;  // "0-3": it is to have that many of these processors for its own as it claims cpu
 };
@@ -121,7 +122,13 @@ class SimScenario {
         world.cancel(static_cast<int>(index));  // SIGCONT is heard like any other signal
         (void)engine.step_back();
         ledger.forget_cancel();
-        return true;
+        return Engine::OnCancel::look;
+      });
+    }
+    if (job.sleeps_on) {
+      engine.on_cancel([&] {
+        ledger.forget_cancel();
+        return Engine::OnCancel::sleep_on;
       });
     }
     Request request;

@@ -39,9 +39,10 @@ struct Ring {
 };
 
 struct Wake {
-  bool cancelled = false;  // the caller's cancel descriptor has something to say
-  bool timed_out = false;  // nothing happened until the deadline
-  bool answered = false;   // the caller's other descriptor is readable
+  bool cancelled = false;     // the caller's cancel descriptor has something to say
+  bool timed_out = false;     // nothing happened until the deadline
+  bool answered = false;      // the caller's other descriptor is readable
+  bool nothing_else = false;  // with `cancelled`: no bell, no death, no answer
 };
 
 class Ledger {

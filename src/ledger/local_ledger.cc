@@ -549,6 +549,7 @@ Wake LocalLedger::wait(int64_t deadline_us, int answer_fd) {
   if (fds[0].revents != 0) drain_bell();
   wake.cancelled = fds[1].revents != 0;
   wake.answered = fds[2].revents != 0;
+  wake.nothing_else = wake.cancelled && ready == 1;
   return wake;
 }
 

@@ -159,11 +159,12 @@ Wake SimLedger::wait(int64_t deadline_us, int /*answer_fd*/) {
   step("wait");
   if (world_.lock_holder_ == self_.index) world_.complain("waits with the lock in hand");
   world_.block(self_, SimParty::Blocked::bell, deadline_us);
-  const bool told = self_.unread > 0 || self_.cancelled || world_.somebody_died(self_);
+  const bool reason = self_.unread > 0 || world_.somebody_died(self_);
   self_.unread = 0;
   Wake wake;
   wake.cancelled = self_.cancelled;
-  wake.timed_out = !told;
+  wake.nothing_else = !reason;
+  wake.timed_out = !reason && !self_.cancelled;
   return wake;
 }
 

@@ -193,6 +193,24 @@ def test_it_follows_the_window():
         terminal.close()
 
 
+def test_it_follows_the_window_without_the_lock():
+    with Pool(slot=1) as pool:
+        hold(pool, "-r", "slot=1", "--expect", "1h", "--label", "a-label")
+        for ahead in range(1, 7):  # so that it does not look by itself for a while
+            pool.spawn("run", "-r", "slot=1", "--", "true")
+            pool.wait_for(waiting=ahead)
+        terminal = bash(pool, columns=120)
+        terminal.send(f"{WAIT} -- true\n")
+        terminal.expect(r"held by a-label \(")
+        lock = os.open(pool.path, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        terminal.resize(60)
+        terminal.expect(r"\rberth: waiting for 1 slot: [^\r]*\x1b\[K", timeout=5)
+        check("lock" not in terminal.text(), f"it waits for the lock: {terminal.text()!r}")
+        os.close(lock)
+        terminal.close()
+
+
 def test_ctrl_c_and_ctrl_z_leave_it_clean():
     with Pool(slot=1) as pool:
         holder = hold(pool, "-r", "slot=1")
