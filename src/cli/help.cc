@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/nearest.h"
 #include "cli/options.h"
 #include "cli/say.h"
 

@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/help.h"
+#include "cli/nearest.h"
 #include "cli/options.h"
 #include "cli/say.h"
 

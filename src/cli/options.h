@@ -80,7 +80,4 @@ struct RunOptions {
 // "cpu=12" as `berth set` takes it: ram as a SIZE, a policy as policy_settings.h says, all else a count.
 [[nodiscard]] Result<NamedAmount> parse_setting(const std::string& word, bool zero_allowed);
 
-// The known option nearest to `word`, for "did you mean"; "" if none is near.
-[[nodiscard]] std::string nearest(const std::string& word, const std::vector<std::string>& known);
-
 }  // namespace berth
