@@ -5,6 +5,7 @@ The manager is a stand-in (managerkit.py) and so is the machine's cgroup tree; l
 import glob
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from berthtest import Pool, berth, check, kill, main, wait_exit, wait_until  # noqa: E402
+from faultkit import public_berth  # noqa: E402
 from managerkit import Manager  # noqa: E402
 
 MIB = 1 << 20
@@ -230,6 +232,44 @@ def test_hold_and_adopt_only_book():
         done = w.pool.run("hold", "--for", str(os.getpid()), "--ram", "64M")
         check(done.returncode == 0 and w.ram_limit() == "booked", (done, w.ram_limit()))
         check(not w.manager.talks, "nobody is to be asked")
+
+
+# A real `systemd --user`, in a mount namespace with a version 2 hierarchy of which a part is the user's. As the memory
+# controller may be with version 1 on this machine, nothing is limited there, and that is what status has to say then.
+REAL = """
+mount -t tmpfs tmpfs /run && mkdir -p -m 1777 /run/berth && mount -t cgroup2 none /sys/fs/cgroup || exit 77
+top=/sys/fs/cgroup/berth-test-$$
+mkdir -p $top/session /run/user/$1 /run/systemd/system && chown -R $1 $top /run/user/$1 || exit 77
+as="setpriv --reuid $1 --regid $1 --clear-groups env -i PATH=$PATH HOME=/tmp XDG_RUNTIME_DIR=/run/user/$1 BERTH_HISTORY=off"
+(
+  sh -c 'echo $PPID' > $top/session/cgroup.procs
+  $as /lib/systemd/systemd --user > /dev/null 2>&1 &
+  for i in $(seq 100); do [ -S /run/user/$1/systemd/private ] && break; sleep 0.1; done
+  [ -S /run/user/$1/systemd/private ] || exit 77
+  $as $2 run --ram 64M -- sh -c "grep ^0:: /proc/self/cgroup; cat /sys/fs/cgroup/\\$(grep ^0:: /proc/self/cgroup | cut -d: -f3)/memory.max; $2 status --json; exit 7"
+)
+status=$?
+echo 1 > $top/cgroup.kill
+for i in $(seq 100); do find $top -depth -type d -exec rmdir {} + 2> /dev/null; [ -d $top ] || break; sleep 0.05; done
+exit $status
+"""
+
+
+def test_a_real_manager():
+    if os.geteuid() != 0 or not os.path.exists("/lib/systemd/systemd") or not shutil.which("unshare"):
+        return "skipped: not root, or no systemd or unshare here"
+    done = subprocess.run(["unshare", "-m", "--propagation", "private", "sh", "-c", REAL, "sh", "61001", public_berth()],
+                          capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode == SKIPPED:
+        return f"skipped: no user manager can be had here: {done.stderr.strip()}"
+    check(done.returncode == 7, done)
+    lines = done.stdout.splitlines()
+    check(re.fullmatch(r"0::.*/berth-\d+\.scope", lines[0]), done)
+    limit = lines[1] if lines[1].isdigit() else None
+    check(limit in (None, str(hard(64))), done)
+    said = json.loads(lines[-1])["leases"][0]["ram_limit"]
+    check(said == ("cgroup" if limit else "watched"), done)
+    return "" if limit else "without the memory controller: watched"
 
 
 if not glob.glob("/usr/lib/*/libsystemd.so.0") + glob.glob("/usr/lib*/libsystemd.so.0") + glob.glob("/lib/*/libsystemd.so.0"):
