@@ -98,26 +98,32 @@ MemoryLimits limits_for(int64_t claimed_bytes) {
 }  // namespace
 
 RamGuard::RamGuard(const RunOptions& options) : options_(options), claimed_bytes_(amount_of(options.claim, "ram")) {
-  if (options.dry_run || claimed_bytes_ == 0 || inside_a_scope(sysfs_root())) return;
-  if (auto made = RamScope::make(sysfs_root(), claimed_bytes_))
-    scope_.emplace(std::move(*made));
-  else if (!options.replace_self || manager_outlives_login())
-    manager_ = ServiceManager::find(sysfs_root());
-  if (options.replace_self && !scope_ && !manager_)
-    say("no cgroup can be made here, and --exec leaves nobody to watch what memory it uses: its --ram is only booked");
+  if (options.dry_run || claimed_bytes_ == 0) return;
+  is_free_ = !inside_a_scope(sysfs_root());
+  if (!is_free_) return;
+  if (auto made = RamScope::make(sysfs_root(), claimed_bytes_)) scope_.emplace(std::move(*made));
 }
 
+// While it waits in line a job has no use for a library.
 void RamGuard::limit(Command& command) {
-  if (!manager_) {
-    if (scope_) command.cgroup_fd = scope_->procs_fd();
+  if (!is_free_) return;
+  if (scope_ && !manager_) {
+    command.cgroup_fd = scope_->procs_fd();
     return;
   }
-  scope_.reset();
+  scope_.reset();  // of the start before
+  if (!manager_ && (!options_.replace_self || manager_outlives_login())) manager_ = ServiceManager::find(sysfs_root());
+  if (!manager_) return tell_if_only_booked();
   unit_ = "berth-" + std::to_string(::getpid()) + (++starts_ > 1 ? "-" + std::to_string(starts_) : "") + ".scope";
   command.prepare = [this] {
-    if (manager_->enter_scope(unit_, limits_for(claimed_bytes_), manager_patience_us))
-      end_own_group_as_one(sysfs_root(), unit_);
+    if (!manager_->enter_scope(unit_, limits_for(claimed_bytes_), manager_patience_us)) return tell_if_only_booked();
+    end_own_group_as_one(sysfs_root(), unit_);
   };
+}
+
+void RamGuard::tell_if_only_booked() const {
+  if (options_.replace_self)
+    say("no cgroup can be had here, and --exec leaves nobody to watch what memory it uses: its --ram is only booked");
 }
 
 std::unique_ptr<Companion> RamGuard::companion(std::function<int64_t()> claimed) {

@@ -19,10 +19,10 @@ namespace berth {
 
 class RamGuard {
  public:
-  // `options` must outlive this. Makes the scope, or finds who will.
+  // `options` must outlive this. Makes the scope, where this process can.
   explicit RamGuard(const RunOptions& options);
 
-  // For one start of it. This must outlive the command's start.
+  // For one start of it: finds who may make the scope. This must outlive the start.
   void limit(Command& command);
   // nullptr where there is nothing to watch. `claimed`: how much it is by now, which berth resize may have changed;
   // none: what it was at first; asked until tell_end(). This must outlive it.
@@ -49,8 +49,11 @@ class RamGuard {
   void note_spoken_of() { spoken_of_ = true; }
 
  private:
+  void tell_if_only_booked() const;
+
   const RunOptions& options_;
   int64_t claimed_bytes_ = 0;
+  bool is_free_ = false;            // to have a scope of its own
   int64_t most_claimed_bytes_ = 0;  // at any time
   std::function<int64_t()> claimed_;
   std::optional<RamScope> scope_;

@@ -211,6 +211,12 @@ def test_exec_goes_into_it_itself():
         check(json.loads(said)["leases"][0]["ram_limit"] == "cgroup", said)
 
 
+def test_exec_that_is_refused_says_so():
+    with World("refuses") as w:
+        done = w.pool.run("run", "--ram", "64M", "--exec", "--", "sh", "-c", "exit 7")
+        check(done.returncode == 7 and "its --ram is only booked" in done.stderr, done)
+
+
 def test_exec_without_a_cgroup_says_that_it_is_only_booked():
     with World(way=None) as w:
         done = w.pool.run("run", "--ram", "64M", "--exec", "--", berth(), "status", "--json")
