@@ -1,14 +1,26 @@
 // What the history is to know of a place.
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <optional>
+#include <string_view>
 
 #include "base/sys.h"
 #include "cli/place.h"
 
 namespace berth {
+
+namespace {
+
+// Most often it does, and nobody else's record need be read. Who resized it may have been unable to ring.
+bool stands_as_written(const LocalPool& pool, const Record& record) {
+  std::array<char, 4096> target{};
+  const ssize_t size = ::readlinkat(pool.fd(), record_name(record).c_str(), target.data(), target.size());
+  return size >= 0 && std::string_view(target.data(), static_cast<size_t>(size)) == record_target(record);
+}
+
+}  // namespace
 
 Job Place::job_of(const Seat& seat) const {
   const Record& record = seat.engine.record();
@@ -44,19 +56,18 @@ std::vector<Job> Place::jobs() {
   std::vector<Job> out;
   if (options_.turn) return out;
   for (const auto& seat : seats_) {
+    std::optional<How> how;
+    if (!stands_as_written(*pool_, seat->engine.record()) && !seat->engine.refresh()) {
+      const auto still = seat->engine.still_ours();
+      if (still.ok() && !*still) how = seat->ledger.told_to_leave() ? How::released : How::lost;
+    }
     Job job = job_of(*seat);
+    if (how) job.how = *how;
     job.seated_us = seat->acquired.seated_us;
     for (const DeviceRef& granted : seat->acquired.devices)
       for (const Device& d : picture_.devices)
         if (d.uuid == granted.uuid)
           job.devices.push_back({d.uuid, d.index, job.claim.gpu.whole ? granted.vram_bytes : job.claim.gpu.vram_bytes});
-    // Most often our record stands as we wrote it, and nobody else's need be read.
-    struct stat st {};
-    const std::string name = record_name(seat->engine.record());
-    if (::fstatat(pool_->fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
-      const auto still = seat->engine.still_ours();
-      if (still.ok() && !*still) job.how = seat->ledger.told_to_leave() ? How::released : How::lost;
-    }
     out.push_back(std::move(job));
   }
   return out;

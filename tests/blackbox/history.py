@@ -623,5 +623,19 @@ def test_a_learned_estimate_is_used_where_it_is_asked_for():
         check(pool.run("adopt", str(os.getpid()), "-r", "slot=1", "--expect", "learned").returncode == 2, "not of what runs already")
 
 
+def test_a_resize_that_nobody_could_ring_for():
+    for names in (["slot"], [letter * 32 for letter in "abcdef"]):  # in the record's name, and in its target
+        with Pool(**{name: 4 for name in names}) as pool:
+            claim = [word for name in names for word in ("-r", name + "=4")]
+            process = pool.spawn("run", *claim, "--", "cat", stdin=subprocess.PIPE)
+            pool.wait_for(held=1)
+            lease = pool.leases("held")[0]["id"]
+            os.unlink(os.path.join(pool.path, f"u{os.geteuid()}", lease + ".b"))
+            check(pool.run("resize", lease, "-r", names[0] + "=1").returncode == 0, "resize")
+            process.stdin.close()
+            check(wait_exit(process, pool=pool) == 0, pool.err(process))
+            check(history(pool)[0]["claim"]["resources"] == {**{name: 4 for name in names}, names[0]: 1}, f"{history(pool)}")
+
+
 if __name__ == "__main__":
     main([value for name, value in list(globals().items()) if name.startswith("test_")])
