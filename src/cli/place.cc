@@ -317,6 +317,11 @@ std::optional<int> Place::adopt(const PartyInfo& info, std::vector<DeviceRef> de
   return std::nullopt;
 }
 
+void Place::tell_if_not_reclaimable() const {
+  if (options_.reclaimable && !may_yield())
+    say("--reclaimable: its place is of two leases, of which none can be given back alone; it is not asked");
+}
+
 void Place::release_all() {
   for (const auto& seat : seats_) {
     seat->life.reset();

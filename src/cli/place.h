@@ -84,6 +84,8 @@ class Place {
   void release_all();
   // Whether the place may be asked to give way: it is one seat, whoever gave it.
   [[nodiscard]] bool may_yield() const { return options_.reclaimable && seats_.size() == 1; }
+  // Says so where somebody wanted it to be asked, and it cannot be.
+  void tell_if_not_reclaimable() const;
   // For a place that gave way, and whose command is to be started again: queues it and waits. As take().
   [[nodiscard]] std::optional<int> take_again();
 

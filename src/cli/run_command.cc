@@ -274,8 +274,7 @@ int run_command(const Words& words) {
   if (gave_up) say("gave up after " + show_duration(*place.options().timeout_ms / 1000) + " without a place");
   if (!failed && place.options().idle_ms && place.usage_limits().empty())
     say("--idle: there is no GPU of which a driver could say that it is idle");
-  if (!failed && place.options().reclaimable && !place.may_yield())
-    say("--reclaimable: its place is of two leases, of which none can be given back alone; it is not asked");
+  if (!failed) place.tell_if_not_reclaimable();
   while (!failed)
     if (const auto status = run_in_place(place, ram)) return *status;
   record_past(place);

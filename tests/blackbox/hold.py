@@ -281,6 +281,14 @@ def test_a_place_of_two_leases_is_released_as_one():
         check(done.returncode == 0 and lines == ["3 held", "1 held"], f"{done}")
 
 
+def test_a_place_of_two_leases_is_not_reclaimable_and_says_so():
+    with Pool(slot=1, license=1) as pool:
+        for claim, told in (("-r slot=1 -r license=1", True), ("-r slot=1", False)):
+            script = f"{berth()} hold --for $$ {claim} --reclaimable"
+            done = pool.run("run", "-r", "slot=1", "--", "sh", "-c", script)
+            check(done.returncode == 0 and ("of two leases" in done.stderr) == told, f"{claim}: {done}")
+
+
 def test_release_without_an_id_inside_run():
     with Pool(slot=1) as pool:
         script = 'berth release && berth status --short; berth release; echo $?; env -u BERTH_ID berth release; echo $?'
