@@ -1,8 +1,6 @@
 #include "run/supervisor.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -11,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <new>
 #include <utility>
 
 #include "base/pid_namespace.h"
@@ -21,6 +18,7 @@
 #include "run/bystander.h"
 #include "run/end_tree.h"
 #include "run/signals_at_start.h"
+#include "run/start.h"
 
 namespace berth {
 
@@ -31,87 +29,6 @@ constexpr std::array<int, 9> forwarded{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1
 bool is_ignored(int signal) {
   struct sigaction action {};
   return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
-}
-
-std::vector<char*> pointers(const std::vector<std::string>& strings) {
-  std::vector<char*> out;
-  out.reserve(strings.size() + 1);
-  for (const std::string& s : strings) out.push_back(const_cast<char*>(s.c_str()));  // NOLINT: exec's signature
-  out.push_back(nullptr);
-  return out;
-}
-
-constexpr int ioprio_who_process = 1;  // linux/ioprio.h, not in glibc's headers
-constexpr int ioprio_class_idle = 3 << 13;
-
-// What the child does between vfork() and exec: it shares our memory, so it calls the kernel and
-// changes nothing but `failed`.
-void become(const Command& command, const Signals& signals, char* const* argv, char* const* env, volatile int& failed) {
-  for (const int life_fd : command.life_fds) ::fcntl(life_fd, F_SETFD, 0);
-  if (command.cgroup_fd >= 0) (void)!::write(command.cgroup_fd, "0", 1);
-  if (signals.child_was_ignored()) {
-    struct sigaction ignore {};
-    ignore.sa_handler = SIG_IGN;
-    ::sigaction(SIGCHLD, &ignore, nullptr);
-  }
-  if (command.nice) ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + *command.nice);
-  if (!command.affinity.empty()) (void)command.affinity.apply(0);
-  if (command.idle_io) ::syscall(SYS_ioprio_set, ioprio_who_process, 0, ioprio_class_idle);
-  ::setrlimit(RLIMIT_NOFILE, &command.descriptor_limit);
-  ::sigprocmask(SIG_SETMASK, &signals.inherited_mask(), nullptr);
-  ::execvpe(argv[0], argv, env);
-  failed = errno;
-}
-
-// What a child that does not share our memory has to tell.
-struct ChildWord {
-  volatile int failed = 0;
-  volatile uint64_t signals_seen = 0;
-};
-
-// As start(), where there is something to prepare: for that, a child needs memory of its own. -1 where there is
-// none for the two to talk by.
-pid_t start_prepared(const Command& command, const Signals& signals, SignalsAtStart& at_start, char* const* argv,
-                     char* const* env, volatile int& failed) {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return -1;
-  const OwnFd until_exec(ends[0]);
-  OwnFd kept_by_child(ends[1]);
-  void* page = ::mmap(nullptr, sizeof(ChildWord), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (page == MAP_FAILED) return -1;
-  auto* word = new (page) ChildWord;
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    command.prepare();
-    at_start.look_from_child();
-    word->signals_seen = at_start.seen();
-    become(command, signals, argv, env, word->failed);
-    ::_exit(127);
-  }
-  kept_by_child.reset();
-  char none = 0;
-  if (pid > 0) (void)retry_eintr([&] { return ::read(until_exec.get(), &none, 1); });
-  failed = word->failed;
-  at_start.set_seen(word->signals_seen);
-  ::munmap(page, sizeof(ChildWord));
-  return pid;
-}
-
-[[gnu::noinline]] pid_t start(const Command& command, const Signals& signals, SignalsAtStart& at_start,
-                              volatile int& failed) {
-  const std::vector<char*> argv = pointers(command.argv);
-  const std::vector<char*> env = pointers(command.environment);
-  if (command.prepare) {
-    const pid_t prepared = start_prepared(command, signals, at_start, argv.data(), env.data(), failed);
-    if (prepared > 0) return prepared;
-  }
-  const pid_t pid = ::vfork();
-  if (pid == 0) {
-    at_start.look_from_child();
-    become(command, signals, argv.data(), env.data(), failed);
-    ::_exit(127);
-  }
-  return pid;
 }
 
 int status_of_exec_failure(int failed) { return failed == ENOENT ? 127 : 126; }
@@ -281,11 +198,7 @@ void Signals::die_of(int signal) {
 }
 
 Finished replace_self(const Command& command, const Signals& signals) {
-  const std::vector<char*> argv = pointers(command.argv);
-  const std::vector<char*> env = pointers(command.environment);
-  volatile int failed = 0;
-  if (command.prepare) command.prepare();
-  become(command, signals, argv.data(), env.data(), failed);
+  const int failed = become_command(command, signals);
   return Finished{status_of_exec_failure(failed), failed, 0, Finished::By::itself, false};
 }
 
@@ -399,7 +312,7 @@ Result<Finished> supervise(const Command& command, const Signals& signals, const
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   volatile int exec_failed = 0;
   SignalsAtStart at_start;
-  const pid_t pid = start(command, signals, at_start, exec_failed);
+  const pid_t pid = start_command(command, signals, at_start, exec_failed);
   if (pid < 0) return sys_error(errno, "cannot start a process");
   if (exec_failed != 0) {
     int ignored = 0;
