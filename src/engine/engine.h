@@ -178,8 +178,9 @@ class Engine {
   void on_cancel(std::function<OnCancel()> decide) { on_cancel_ = std::move(decide); }
 
   [[nodiscard]] const Record& record() const { return record_; }
-  // Those that leases have for their own, but for us and the leases around us: as of the last look.
-  [[nodiscard]] ProcessorSet processors_of_others() const;
+  // Those that living leases have for their own, but for us, those inside of us and those around us: as of the last
+  // look.
+  [[nodiscard]] ProcessorSet processors_of_others();
   [[nodiscard]] bool seated() const { return seated_; }
 
   // Changes capacities and policy and wakes whom it helps. `edit` is given the config as it stands.
@@ -272,6 +273,9 @@ class Engine {
   void heed_machine(Look& look);
   std::string machine_refusal(Look& look);
   void note_processors(const Snapshot& all);
+  [[nodiscard]] std::vector<PartyKey> leases_with(const Snapshot& all) const;
+  void forget_dead_owners();
+  [[nodiscard]] ProcessorSet taken_processors() const;
   std::string find_processors(Look& look);
   [[nodiscard]] Record as_seated(const Look& look) const;
   void stay_out(Look& look);
@@ -340,8 +344,10 @@ class Engine {
   struct OwnedProcessors {
     Party party;
     ProcessorSet set;
+    bool around = false;  // our command runs in it, though it is not it that serves us
   };
   std::vector<OwnedProcessors> owned_processors_;
+  ProcessorSet around_processors_;  // of the nearest lease that serves us and has some
   int64_t machine_pace_us_ = first_pace_us;
   // Of each device of the claim, by ordinal: who lived on it at the last look, and when somebody was last
   // seen to have left it. An answer that was asked for before says nothing of what he left behind.

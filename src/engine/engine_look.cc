@@ -50,13 +50,16 @@ bool Engine::take_over(const Snapshot& all) {
 
 Result<Snapshot> Engine::rivals(Snapshot all) {
   (void)take_over(all);
-  note_processors(all);
   const bool any_nested = std::any_of(all.parties.begin(), all.parties.end(), [](const Party& p) { return p.nested; });
-  if (!record_.parent) return any_nested ? top_level(all) : std::move(all);
+  if (!record_.parent) {
+    note_processors(all);
+    return any_nested ? top_level(all) : std::move(all);
+  }
   // A nested lease stands in its parent's directory, and counts nowhere else.
   const int parent = record_.dir.empty() ? all.find(*record_.parent) : -1;
   if (parent >= 0 && ledger_.ours(all.parties[static_cast<size_t>(parent)]))
     record_.dir = all.parties[static_cast<size_t>(parent)].dir();
+  note_processors(all);
   auto within = inside(all, PartyKey::of(*record_.parent, record_.dir));
   if (within) return std::move(*within);
   return Error{ErrorKind::lost, 0, "the lease that this one was inside of is gone"};

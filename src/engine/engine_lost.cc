@@ -34,7 +34,8 @@ Result<Engine::Standing> Engine::stand_again() {
     all->parties.erase(all->parties.begin() + there);  // without its life it counts as dead
   auto snapshot = rivals(std::move(*all));
   if (!snapshot) return Standing::nowhere;
-  if ((processors_of_others() & processor_set(record_.processors)).any()) return Standing::taken;
+  forget_dead_owners();
+  if ((taken_processors() & processor_set(record_.processors)).any()) return Standing::taken;
   Look look;
   look.snapshot = std::move(*snapshot);
   // As the first in line, for exactly what it held.

@@ -1,0 +1,133 @@
+"""--pin and the leases around: what is whose where a lease is inside another, was lost, or is a dead stranger's."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from berthtest import Pool, berth, check, is_running, job_of, kill, main, wait_exit, wait_until  # noqa: E402
+from faultkit import as_user, public_berth  # noqa: E402
+
+ALL = sorted(os.sched_getaffinity(0))
+if len(ALL) < 2:
+    print("this machine has one processor: nothing to choose")
+    sys.exit(77)
+
+SLEEP = ("--", "sleep", "600")
+SHOW = ("grep", "Cpus_allowed_list", "/proc/self/status")
+
+
+def runs_on(out):
+    spans = [span.partition("-") for span in out.stdout.split()[1].split(",")]
+    return [n for first, _, last in spans for n in range(int(first), int(last or first) + 1)]
+
+
+def end_with_its_job(berth_run):
+    child = job_of(berth_run)
+    kill(berth_run.pid)
+    kill(child)
+    wait_until(lambda: not is_running(child), 10, "the job has ended")
+
+
+def processors_of(pool, job):
+    return pool.lease_of(job)["granted"]["processors"]
+
+
+def lose(pool, job):
+    """Removes the record of a running job, as somebody does who tidies up."""
+    ident = pool.lease_of(job)["id"]
+    for name in os.listdir(pool.path):
+        if name.startswith("h1," + ident):
+            os.unlink(os.path.join(pool.path, name))
+
+
+def hold(pool, *words):
+    """A lease held for a process, and what a shell evaluates to be inside of it."""
+    keeper = subprocess.Popen(["sleep", "600"])  # pylint: disable=consider-using-with
+    out = pool.run("hold", "--for", str(keeper.pid), "--print", "env", *words)
+    check(out.returncode == 0, out)
+    return keeper, out.stdout
+
+
+def inside(pool, env, *words):
+    return ["sh", "-c", env + 'exec "$@"', "sh", berth(), "run", *words]
+
+
+def test_at_once_of_the_lease_around_it():
+    with Pool() as pool:
+        inner = [berth(), "run", "--no-wait", "--pin", "--cpu", "1", "--", "true"]
+        out = pool.run("run", "--pin", "--cpu", "2", "--", *inner)
+        check(out.returncode == 0, out)
+
+
+def test_what_is_inside_of_a_lost_lease_does_not_keep_it_out():
+    with Pool() as pool:
+        outer = pool.spawn("run", "--pin", "--cpu", "1", "--", berth(), "run", "--pin", "--cpu", "1", *SLEEP)
+        pool.wait_for(held=2, waiting=0)
+        lose(pool, outer)
+        wait_until(lambda: "lease was removed" in pool.err(outer), 15, "it is noticed", pool)
+        check("it has been entered again" in pool.err(outer), pool.err(outer))
+        kill(outer.pid, signal.SIGTERM)
+        wait_exit(outer, 10)
+
+
+def test_a_held_lease_lends_its_own_processors():
+    """Of others, those inside would have two for one that is claimed, and who claims the last one would wait for nobody."""
+    with Pool() as pool:
+        first = pool.spawn("run", "--pin", "--cpu", str(len(ALL) - 1), *SLEEP)
+        pool.wait_for(held=1, waiting=0)
+        keeper, env = hold(pool, "--pin", "--cpu", "1")
+        kill(first.pid, signal.SIGTERM)
+        wait_exit(first, 10)
+        inner = subprocess.Popen(inside(pool, env, "--pin", "--cpu", "1", *SLEEP), env=pool.env)  # pylint: disable=consider-using-with
+        pool.wait_for(held=2, waiting=0)
+        check([l["granted"]["processors"] for l in pool.leases()] == [str(ALL[-1])] * 2, pool.leases())
+        out = pool.run("run", "--no-wait", "--pin", "--cpu", str(len(ALL) - 1), "--", "true")
+        check(out.returncode == 0, out)
+        for one in (inner, keeper):
+            kill(one.pid, signal.SIGTERM)
+            wait_exit(one, 10)
+
+
+def test_a_job_beside_a_held_lease_is_not_kept_off_what_that_has():
+    with Pool(sim_gpus="1x24G") as pool:
+        keeper, env = hold(pool, "--pin", "--cpu", "1")
+        out = subprocess.run(inside(pool, env, "--gpus", "1", "--", *SHOW), env=pool.env,
+                             capture_output=True, text=True, timeout=30, check=False)
+        check(runs_on(out) == ALL, out)
+        kill(keeper.pid, signal.SIGTERM)
+        wait_exit(keeper, 10)
+
+
+def test_a_dead_strangers_are_nobodys():
+    """Its record stays until its owner comes; nobody else may remove it."""
+    if os.geteuid() != 0:
+        return
+    with Pool() as pool:
+        dead = pool.spawn("run", "--pin", "--cpu", "1", *SLEEP)
+        pool.wait_for(held=1, waiting=0)
+        end_with_its_job(dead)
+        out = pool.run("run", "--cpu", "1", "--", *SHOW, executable=public_berth(), **as_user(1001))
+        check(runs_on(out) == ALL, out)
+
+
+def test_a_dead_strangers_keep_no_lost_lease_out():
+    if os.geteuid() != 0:
+        return
+    with Pool(slot=1) as pool:
+        mine = pool.spawn("run", "--pin", "--cpu", "1", *SLEEP, executable=public_berth(), **as_user(1001))
+        pool.wait_for(held=1, waiting=0)
+        time.sleep(1.5)  # its first look is over, and the next one is five seconds away
+        lose(pool, mine)
+        dead = pool.spawn("run", "--pin", "--cpu", "1", *SLEEP)
+        pool.wait_for(held=1, waiting=0)
+        check(processors_of(pool, dead) == str(ALL[0]), pool.leases())
+        end_with_its_job(dead)
+        wait_until(lambda: "lease was removed" in pool.err(mine), 15, "it is noticed", pool)
+        check("it has been entered again" in pool.err(mine), pool.err(mine))
+        kill(mine.pid, signal.SIGTERM)
+        wait_exit(mine, 10)
+
+
+main([value for name, value in list(globals().items()) if name.startswith("test_")])
