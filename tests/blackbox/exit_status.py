@@ -98,7 +98,7 @@ def test_3_can_never_be_met():
             transcript(pool, rf"""
               $ taskset -c {min(os.sched_getaffinity(0))} berth run --cpu 2 -- touch $TMP/ran
               = 3
-              ! berth: can never run here: it asks for 2 cpu, but this shell may use only 1 of them \(taskset or a cgroup says so\)
+              ! berth: can never run here: it asks for 2 cpu, but this shell may use only 1 of them \(taskset, a cgroup or a lease around it says so\)
             """)
 
 
