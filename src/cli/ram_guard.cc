@@ -149,7 +149,8 @@ void RamGuard::started(pid_t pid) {
   const auto text = read_text(process + "/stat");
   const auto stat = text ? parse_process_stat(*text) : std::nullopt;
   if (!stat || !stat->runs() || (stat->flags & exiting) != 0) return;
-  say("its memory cannot be limited: the kernel does not let it into " + scope_->path());
+  say("its memory is only watched: the kernel does not let it into " + scope_->path());
+  scope_.reset();
 }
 
 void RamGuard::look_for_scope() {
