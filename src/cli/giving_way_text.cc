@@ -1,7 +1,6 @@
 #include "cli/giving_way_text.h"
 
 #include <map>
-#include <set>
 
 #include "sched/reclaim.h"
 
@@ -14,18 +13,12 @@ void add(std::string& reason, const std::string& more) { reason += (reason.empty
 // For whom each is asked, by index into the whole snapshot: at the top, and inside of each lease.
 std::map<int, int> asked_of_all(const Snapshot& all) {
   std::map<int, int> out;
-  const auto merge = [&](const Snapshot& group) {
-    for (const Reclaim& r : reclaims(group)) {
-      const int holder = all.find(group.parties[static_cast<size_t>(r.holder)]);
-      out[holder] = r.waiter < 0 ? r.waiter : all.find(group.parties[static_cast<size_t>(r.waiter)]);
+  for (const Snapshot& level : levels(all)) {
+    for (const Reclaim& r : reclaims(level)) {
+      const int holder = all.find(level.parties[static_cast<size_t>(r.holder)]);
+      out[holder] = r.waiter < 0 ? r.waiter : all.find(level.parties[static_cast<size_t>(r.waiter)]);
     }
-  };
-  merge(top_level(all));
-  std::set<PartyKey> parents;
-  for (const Party& p : all.parties)
-    if (p.nested) parents.insert(p.parent_key());
-  for (const PartyKey& parent : parents)
-    if (const auto group = inside(all, parent)) merge(*group);
+  }
   return out;
 }
 

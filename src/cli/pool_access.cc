@@ -22,4 +22,11 @@ Result<LocalPool> open_pool(LocalPool::IfMissing if_missing) {
   return LocalPool::open(path, if_missing);
 }
 
+Result<LocalPool> open_pool_of_a_lease() {
+  auto pool = open_pool(LocalPool::IfMissing::fail);
+  if (!pool && pool.error().sys_errno == ENOENT)
+    return Error{ErrorKind::not_found, 0, "there is no lease: there is no pool"};
+  return pool;
+}
+
 }  // namespace berth

@@ -125,12 +125,8 @@ int release_command(const Words& words) {
     if (inside == nullptr || *inside == '\0') return fail_usage("release", "which lease? This shell is in none");
     wanted.id_prefix = inside;
   }
-  auto pool = open_pool(LocalPool::IfMissing::fail);
-  if (!pool) {
-    if (pool.error().sys_errno != ENOENT) return fail(pool.error());
-    say("there is no lease: there is no pool");
-    return exit_status::no_such_lease;
-  }
+  auto pool = open_pool_of_a_lease();
+  if (!pool) return fail(pool.error());
   auto view = view_pool(*pool, {});
   if (!view) return fail(view.error());
   auto ids = find_leases(*view, wanted);

@@ -55,12 +55,8 @@ int resize_command(const Words& words) {
   if (!options) return fail_usage("resize", options.error().message);
   if (options->help) return put(help_text("resize")) ? exit_status::ok : exit_status::unavailable;
   const ClaimWish wish = wish_of(*options);
-  auto pool = open_pool(LocalPool::IfMissing::fail);
-  if (!pool) {
-    if (pool.error().sys_errno != ENOENT) return fail(pool.error());
-    say("there is no lease: there is no pool");
-    return exit_status::no_such_lease;
-  }
+  auto pool = open_pool_of_a_lease();
+  if (!pool) return fail(pool.error());
   auto view = view_pool(*pool, {});
   if (!view) return fail(view.error());
   auto who = find_leases(*view, {options->command.front(), ""});

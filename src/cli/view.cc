@@ -154,12 +154,7 @@ Plan plan_for_all(const Snapshot& all) {
       out.over_quota[index] = part.over_quota[static_cast<size_t>(i)];
     }
   };
-  merge(top_level(all));
-  std::set<PartyKey> parents;
-  for (const Party& p : all.parties)
-    if (p.nested) parents.insert(p.parent_key());
-  for (const PartyKey& parent : parents)
-    if (const auto group = inside(all, parent)) merge(*group);
+  for (const Snapshot& level : levels(all)) merge(level);
   return out;
 }
 

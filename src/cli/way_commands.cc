@@ -83,12 +83,8 @@ int reclaim_command(const Words& words) {
   if (words.empty()) return fail_usage("reclaim", "which lease? ID is what status shows");
   if (words.front().starts_with("-")) return fail_unknown("reclaim", words.front());
   if (words.size() > 1) return fail_usage("reclaim", "one lease at a time");
-  auto pool = open_pool(LocalPool::IfMissing::fail);
-  if (!pool) {
-    if (pool.error().sys_errno != ENOENT) return fail(pool.error());
-    say("there is no lease: there is no pool");
-    return exit_status::no_such_lease;
-  }
+  auto pool = open_pool_of_a_lease();
+  if (!pool) return fail(pool.error());
   const auto asked = ask(*pool, words.front());
   return asked.ok() ? exit_status::ok : fail(asked.error());
 }

@@ -1,6 +1,7 @@
 #include "core/snapshot.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/text.h"
 
@@ -160,6 +161,16 @@ std::optional<Snapshot> inside(const Snapshot& all, const PartyKey& parent) {
   const Party& around = all.parties[static_cast<size_t>(index)];
   for (const Amount& a : all.counters(around)) out.resources[a.resource].capacity = a.amount;
   for (Party& p : out.parties) cut_to(around, p, out);
+  return out;
+}
+
+std::vector<Snapshot> levels(const Snapshot& all) {
+  std::vector<Snapshot> out{top_level(all)};
+  std::set<PartyKey> parents;
+  for (const Party& p : all.parties)
+    if (p.nested) parents.insert(p.parent_key());
+  for (const PartyKey& parent : parents)
+    if (auto group = inside(all, parent)) out.push_back(std::move(*group));
   return out;
 }
 

@@ -229,6 +229,9 @@ struct Snapshot {
 // nullopt when there is no such holder.
 [[nodiscard]] std::optional<Snapshot> inside(const Snapshot& all, const PartyKey& parent);
 
+// All of them: the top level, and the inside of every lease that has one.
+[[nodiscard]] std::vector<Snapshot> levels(const Snapshot& all);
+
 // The static order: less is sooner. It never changes while a party waits, so a wait is bounded:
 // nobody who arrives more than (highest - own priority) x age later can pass.
 struct OrderKey {

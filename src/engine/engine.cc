@@ -119,11 +119,16 @@ void Engine::begin(const Request& request) {
   machine_pace_us_ = first_pace_us;
 }
 
-Result<Acquired> Engine::adopt(const Request& request) {
-  begin(request);
+Result<> Engine::lock_for_long() {
   const auto locked = ledger_.lock(-1);
   if (!locked) return locked.error();
   if (*locked != LockOutcome::locked) return Error{ErrorKind::unavailable, 0, "interrupted"};
+  return success();
+}
+
+Result<Acquired> Engine::adopt(const Request& request) {
+  begin(request);
+  if (auto locked = lock_for_long(); !locked) return locked.error();
   const Unlock unlock(ledger_);
   auto all = read_config_first();
   if (!all) return all.error();
@@ -347,16 +352,12 @@ Result<bool> Engine::still_ours() {
 Result<> Engine::shift_locked(PartyState state) {
   auto all = ledger_.read();
   if (!all) return all.error();
-  auto snapshot = rivals(std::move(*all));
-  if (!snapshot) return snapshot.error();
-  Look look;
-  look.snapshot = std::move(*snapshot);
-  if (!find_own_record(look, own_key()))
-    return Error{ErrorKind::lost, 0, "our place in line was removed from the pool"};
-  recall_the_dead(look);
+  auto found =
+      find_there(std::move(*all), own_key(), {ErrorKind::lost, 0, "our place in line was removed from the pool"});
+  if (!found) return found.error();
   come_back_ = false;
   record_.state = state;
-  return change_pool(look, state, /*self_gone=*/false, [&] { return ledger_.change(record_); });
+  return change_pool(*found, state, /*self_gone=*/false, [&] { return ledger_.change(record_); });
 }
 
 Result<> Engine::step_aside() {
@@ -372,9 +373,7 @@ Result<> Engine::step_aside() {
 void Engine::step_back() { come_back_ = entered_ && record_.state == PartyState::aside; }
 
 Result<> Engine::configure(const std::function<Result<>(PoolConfig&)>& edit) {
-  const auto locked = ledger_.lock(-1);
-  if (!locked) return locked.error();
-  if (*locked != LockOutcome::locked) return Error{ErrorKind::unavailable, 0, "interrupted"};
+  if (auto locked = lock_for_long(); !locked) return locked.error();
   const Unlock unlock(ledger_);
   auto snapshot = ledger_.read();
   if (!snapshot) return snapshot.error();
@@ -387,9 +386,7 @@ Result<> Engine::configure(const std::function<Result<>(PoolConfig&)>& edit) {
 }
 
 Result<> Engine::evict(const PartyKey& who) {
-  const auto locked = ledger_.lock(-1);
-  if (!locked) return locked.error();
-  if (*locked != LockOutcome::locked) return Error{ErrorKind::unavailable, 0, "interrupted"};
+  if (auto locked = lock_for_long(); !locked) return locked.error();
   const Unlock unlock(ledger_);
   auto all = ledger_.read();
   if (!all) return all.error();
@@ -402,12 +399,9 @@ Result<> Engine::evict(const PartyKey& who) {
   const Party& whom = all->parties[static_cast<size_t>(index)];
   if (whom.nested) record_.parent = whom.parent;
   record_.dir = whom.dir();
-  auto snapshot = rivals(std::move(*all));
-  if (!snapshot) return snapshot.error();
-  Look look;
-  look.snapshot = std::move(*snapshot);
-  if (!find_own_record(look, who)) return Error{ErrorKind::not_found, 0, "no such lease"};
-  recall_the_dead(look);
+  auto found = find_there(std::move(*all), who, {ErrorKind::not_found, 0, "no such lease"});
+  if (!found) return found.error();
+  Look look = std::move(*found);
   const Party party = look.snapshot.parties[static_cast<size_t>(look.self)];
   const bool entered = std::exchange(entered_, true);  // the party is in the pool, though it is not us
   auto done = change_pool(look, party.state, /*self_gone=*/true, [&] { return ledger_.evict(party); });

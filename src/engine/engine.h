@@ -266,6 +266,10 @@ class Engine {
   void settle(Look& look);
   void heed_driver(Look& look, const std::function<void(Look&)>& replan);
   bool find_own_record(Look& look, const PartyKey& who);
+  // A look without a plan: that party's rivals, and who of them is known to be dead. `gone`: it is not there.
+  Result<Look> find_there(Snapshot all, const PartyKey& who, Error gone);
+  // Takes the lock however long it takes; an error where the caller cancels.
+  Result<> lock_for_long();
   void refuse(Look& look, const Eligible& device, bool seated);
   void note_departures(const Look& look);
   static void count_refused_ahead(Look& look);

@@ -75,6 +75,16 @@ bool Engine::find_own_record(Look& look, const PartyKey& who) {
   return true;
 }
 
+Result<Engine::Look> Engine::find_there(Snapshot all, const PartyKey& who, Error gone) {
+  auto snapshot = rivals(std::move(all));
+  if (!snapshot) return snapshot.error();
+  Look look;
+  look.snapshot = std::move(*snapshot);
+  if (!find_own_record(look, who)) return gone;
+  recall_the_dead(look);
+  return look;
+}
+
 // Where our record will stand: beside the lease of ours that it names, else where the ledger says.
 std::string Engine::own_dir(const Snapshot& snapshot) const {
   const int lease = record_.with ? snapshot.find(*record_.with) : -1;

@@ -148,12 +148,9 @@ Result<Asked> Engine::heed_requests(const std::function<Way(const Asked&)>& deci
   const Unlock unlock(ledger_);
   auto all = ledger_.read();
   if (!all) return all.error();
-  auto snapshot = rivals(std::move(*all));
-  if (!snapshot) return snapshot.error();
-  Look look;
-  look.snapshot = std::move(*snapshot);
-  if (!find_own_record(look, own_key())) return Error{ErrorKind::lost, 0, "our lease was removed from the pool"};
-  recall_the_dead(look);
+  auto found = find_there(std::move(*all), own_key(), {ErrorKind::lost, 0, "our lease was removed from the pool"});
+  if (!found) return found.error();
+  Look look = std::move(*found);
   std::vector<Reclaim> asked;
   out = whether_asked(look, asked);
   const Way way = decide(out);
@@ -173,12 +170,9 @@ Result<GaveWay> Engine::give_way(Return how) {
   if (!all) return all.error();
   const bool inhabited = std::any_of(all->parties.begin(), all->parties.end(),
                                      [&](const Party& p) { return p.nested && p.parent_key() == own_key(); });
-  auto snapshot = rivals(std::move(*all));
-  if (!snapshot) return snapshot.error();
-  Look look;
-  look.snapshot = std::move(*snapshot);
-  if (!find_own_record(look, own_key())) return Error{ErrorKind::lost, 0, "our lease was removed from the pool"};
-  recall_the_dead(look);
+  auto found = find_there(std::move(*all), own_key(), {ErrorKind::lost, 0, "our lease was removed from the pool"});
+  if (!found) return found.error();
+  Look look = std::move(*found);
   std::vector<Reclaim> asked;
   if (!whether_asked(look, asked).asked && how != Return::anywhere) return GaveWay::nobody_asks;
   if (inhabited) return GaveWay::not_yet;

@@ -103,9 +103,7 @@ Result<Resized> Engine::seat_growth(const Look& look, const Record& now, const C
 
 Result<Resized> Engine::resize(const PartyKey& who, const ClaimWish& wish) {
   if (admission_ != nullptr) admission_->ask_and_wait();
-  const auto locked = ledger_.lock(-1);
-  if (!locked) return locked.error();
-  if (*locked != LockOutcome::locked) return Error{ErrorKind::unavailable, 0, "interrupted"};
+  if (auto locked = lock_for_long(); !locked) return locked.error();
   const Unlock unlock(ledger_);
   auto all = ledger_.read();
   if (!all) return all.error();
@@ -140,12 +138,9 @@ Result<Resized> Engine::resize(const PartyKey& who, const ClaimWish& wish) {
   record_.parent = before.parent;
   record_.dir = before.dir;
   record_.way = before.way;
-  auto snapshot = rivals(std::move(*all));
-  if (!snapshot) return snapshot.error();
-  Look look;
-  look.snapshot = std::move(*snapshot);
-  if (!find_own_record(look, who)) return Error{ErrorKind::not_found, 0, "no such lease"};
-  recall_the_dead(look);
+  auto found = find_there(std::move(*all), who, {ErrorKind::not_found, 0, "no such lease"});
+  if (!found) return found.error();
+  Look look = std::move(*found);
   Resized out;
   out.fits = true;
   if (change->grows()) {
