@@ -12,6 +12,8 @@ namespace berth {
 // Where the pool is, before it is opened: the two defaults, systemd-logind, containers.
 void look_at_place(Findings& out, const std::string& path);
 // Why it could not be opened.
+// Of a pool that nobody has made yet.
+void look_at_making(Findings& out, const std::string& path);
 void look_at_failure(Findings& out, const std::string& path, const Error& error);
 // Its owner, mode and file system.
 void look_at_directory(Findings& out, const LocalPool& pool);

@@ -65,7 +65,7 @@ int doctor_command(const Words& words) {
   look_at_place(out, path);
   auto pool = LocalPool::open(path, LocalPool::IfMissing::fail);
   if (!pool && pool.error().sys_errno == ENOENT) {
-    out.note("nobody has made it yet; the first berth run does");
+    look_at_making(out, path);
   } else if (!pool) {
     look_at_failure(out, path, pool.error());
   } else {

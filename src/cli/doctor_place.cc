@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -8,10 +9,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 
+#include "base/own_fd.h"
 #include "base/small_file.h"
 #include "base/sys.h"
 #include "base/text.h"
@@ -127,6 +130,22 @@ void look_at_place(Findings& out, const std::string& path) {
     out.wrong("this is a container with a pool of its own, which the host and other containers do not see",
               {in_words("make /run/berth on the host (install -d -m 1777 /run/berth), and start this container with "
                         "docker run -v /run/berth:/run/berth ...")});
+}
+
+// As the first berth run will find it, which makes no directory but the pool's own.
+void look_at_making(Findings& out, const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  const std::string cannot = "cannot make the pool " + path;
+  const OwnFd fd(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return look_at_failure(out, path, sys_error(errno, cannot + ": " + parent));
+  struct statfs fs {};
+  if (::fstatfs(fd.get(), &fs) == 0 && fs.f_type != TMPFS_MAGIC && fs.f_type != RAMFS_MAGIC)
+    return look_at_failure(out, path,
+                           {ErrorKind::unavailable, 0, cannot + ": " + parent + " is on no tmpfs of this machine"});
+  if (::faccessat(fd.get(), ".", W_OK | X_OK, AT_EACCESS) != 0)
+    return look_at_failure(out, path, sys_error(errno, cannot));
+  out.note("nobody has made it yet; the first berth run does");
 }
 
 void look_at_failure(Findings& out, const std::string& path, const Error& error) {

@@ -187,6 +187,20 @@ def test_what_cannot_be_a_pool():
             check(not world.doctor(ANNE, "unset BERTH_POOL; ", **env)[0], f"{make}: something is left")
 
 
+def test_a_pool_that_cannot_be_made():
+    with World("mkdir -m 755 /run/closed && mkdir /dev/shm/full && mount -t tmpfs -o ro tmpfs /dev/shm/full") as world:
+        for uid, pool, why in ((0, "/dev/shm/none/pool", "/dev/shm/none: No such file or directory"),
+                               (ANNE, "/run/closed/pool", "Permission denied"), (0, "/proc/pool", "no tmpfs"),
+                               (0, "/dev/shm/full/pool", "Read-only file system")):
+            sentence, _, text = world.mended("cannot make the pool " + pool, uid, BERTH_POOL=pool)
+            check(why in sentence and "nobody has made it yet" not in text, text)
+            done = world.sh("berth run --cpu 1 true", uid, BERTH_POOL=pool)
+            check(done.returncode == 125, f"it could be made: {done}")
+        for uid, pool in ((ANNE, "/dev/shm/pool"), (0, "/run/closed/pool")):
+            wrong, text = world.doctor(uid, BERTH_POOL=pool)
+            check(not wrong and "nobody has made it yet" in text, text)
+
+
 def test_owner_mode_and_space():
     with World() as world:
         shared(world)
