@@ -22,13 +22,13 @@ TEST(ProcessStat, IsReadWhateverTheNameHolds) {
 }
 
 TEST(ProcessStat, AZombieWithThreadsRunsOn) {
-  const auto state = [](const std::string& state, const std::string& threads) {
+  const auto runs = [](const std::string& state, const std::string& threads) {
     return parse_process_stat("1 (x) " + state + " 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 " + threads + " 0 5")->runs();
   };
-  EXPECT_TRUE(state("S", "1"));
-  EXPECT_TRUE(state("Z", "2"));
-  EXPECT_FALSE(state("Z", "1"));
-  EXPECT_FALSE(state("X", "1"));
+  EXPECT_TRUE(runs("S", "1"));
+  EXPECT_TRUE(runs("Z", "2"));
+  EXPECT_FALSE(runs("Z", "1"));
+  EXPECT_FALSE(runs("X", "1"));
 }
 
 TEST(ProcessStat, WhatIsCutShortIsNone) {
