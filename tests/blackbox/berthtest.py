@@ -14,6 +14,7 @@ is ended by its id, whatever happens. A hang is a failure with evidence: see evi
 """
 import ctypes
 import json
+import mmap
 import os
 import random
 import shutil
@@ -47,6 +48,12 @@ def berth():
     if not os.access(path, os.X_OK):
         sys.exit(f"no program at {path}: build it, or set BERTH")
     return path
+
+
+def slower():
+    """By how much a limit of time may be larger: a program with a sanitizer in it takes its time to start."""
+    with open(berth(), "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as program:
+        return 10 if any(program.find(name) >= 0 for name in (b"libasan.so", b"libtsan.so")) else 1
 
 
 def seed():

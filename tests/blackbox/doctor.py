@@ -12,11 +12,14 @@ ANNE, BERT = 1001, 1002
 
 
 class World:
-    """A mount namespace with a /run and a /dev/shm of its own; the default pools of the machine are out of reach."""
+    """A mount namespace with a /run and a /dev/shm of its own; the default pools of the machine are out of reach.
+
+    Nobody has a name in it: which of our uids the machine knows by one is its own affair."""
 
     def __init__(self, more="", words=()):
         self.berth = public_berth()
-        script = f"mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /dev/shm && {more or ':'} && echo ready && exec sleep 600"
+        nameless = "mount --bind /dev/null /etc/passwd && mount --bind /dev/null /etc/group"
+        script = f"mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /dev/shm && {nameless} && {more or ':'} && echo ready && exec sleep 600"
         self.holder = subprocess.Popen(["unshare", "-m", *words, "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.ready = self.holder.stdout.readline() == b"ready\n"
         self.inside = self.holder.pid
