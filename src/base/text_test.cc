@@ -83,14 +83,14 @@ TEST(ParseDuration, AddsUnitsThatFall) {
 
 RC_GTEST_PROP(Parsers, TakeAnyBytesAndStayWithinTheBound, (const std::string& text)) {
   for (const auto& got : {parse_count(text), parse_size_bytes(text), parse_duration_ms(text)})
-    RC_ASSERT(!got || (*got >= 0 && *got <= max_amount));
+    RC_ASSERT((!got || (*got >= 0 && *got <= max_amount)));  // RC_ASSERT's own || looks at both sides
 }
 
 RC_GTEST_PROP(Parsers, AlsoThoseThatNearlyFit, ()) {
   const auto text =
       *rc::gen::container<std::string>(rc::gen::element('0', '1', '9', '.', 'k', 'G', 'i', 'B', 'h', 'm', 's', '-'));
   for (const auto& got : {parse_count(text), parse_size_bytes(text), parse_duration_ms(text)})
-    RC_ASSERT(!got || (*got >= 0 && *got <= max_amount));
+    RC_ASSERT((!got || (*got >= 0 && *got <= max_amount)));  // RC_ASSERT's own || looks at both sides
 }
 
 TEST(ShowSize, SaysOneDecimalAtMost) {

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import gpukit
-from berthtest import Pool, berth, check, descendants, is_running, job_of, kill, main, wait_exit, wait_until
+from berthtest import Pool, berth, check, descendants, is_running, job_of, kill, main, slower, wait_exit, wait_until
 from faultkit import as_user, public_berth
 
 
@@ -97,7 +97,8 @@ def test_waits_that_were_given_up():
         check(got == {"refused": ("busy", 75, None), "late": ("timed_out", 124, None), "unseated": ("timed_out", 4, None),
                       "gone": ("cancelled", 143, 15), "ousted": ("lost", 76, None), "shell": ("busy", 75, None)}, f"{got}")
         late = [j for j in history(pool) if j["label"] == "late"][0]
-        check(late["started"] is None and late["held_s"] is None and late["granted"] is None and late["waited_s"] >= 0.2, f"{late}")
+        check(late["started"] is None and late["held_s"] is None and late["granted"] is None, f"{late}")
+        check(0 < late["waited_s"] < 5, f"{late}")  # since it stood in the line: --timeout counts from its start
         kill(holder.pid, signal.SIGTERM)
         wait_exit(holder)
 
@@ -577,6 +578,8 @@ def test_no_library_is_linked_for_it():
     """Each would be found and relocated at every start of a job."""
     if not shutil.which("ldd"):
         return "skipped: no ldd"
+    if slower() > 1:
+        return "skipped: a sanitizer is linked"
     needed = [l.split()[0].split("/")[-1] for l in subprocess.run(["ldd", berth()], capture_output=True, text=True, check=True).stdout.splitlines()]
     check(not [l for l in needed if not l.startswith(("linux-vdso", "libc.so", "ld-linux", "ld-musl"))], f"{needed}")
     return ", ".join(needed)
