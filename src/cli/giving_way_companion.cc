@@ -109,7 +109,7 @@ Way GivingWayCompanion::published() const {
   way.busy = not_just_now() && way_.stage() == GivingWay::Stage::settled;
   way.yielding = way_.yielding();
   way.unheeded = way_.stage() == GivingWay::Stage::unheeded || gave_in_vain_until_us_ >= 0;
-  way.asked = by_hand_ && !way.unheeded;
+  way.asked = way_.stage() == GivingWay::Stage::unheeded ? unheeded_by_hand_ : by_hand_ && !way.unheeded;
   return way;
 }
 
@@ -124,9 +124,9 @@ Way GivingWayCompanion::decide(const Asked& asked, bool anew, GivingWay::Deeds& 
   if (gave_in_vain_until_us_ >= 0 && (anew || !same_again || now_us >= gave_in_vain_until_us_))
     gave_in_vain_until_us_ = -1;
   if (way_.stage() == Stage::unheeded) {
-    if (anew)
+    if (anew || (unheeded_by_hand_ && asked.waiter))
       way_.begin_again();
-    else if (std::none_of(unheeded_for_.begin(), unheeded_for_.end(), still_waits))
+    else if (!unheeded_by_hand_ && std::none_of(unheeded_for_.begin(), unheeded_for_.end(), still_waits))
       deeds = way_.on(GivingWay::Event::let_off, now_us);
   }
   const bool wanted = asked.asked || by_hand_;
@@ -153,7 +153,9 @@ void GivingWayCompanion::look() {
   // Of its own accord it looks for what nobody rings for; where nobody waits there is none of that.
   if (!changed && now_us >= next_look_us_ && published() == seat_.engine.record().way) {
     const auto nobody = place_.pool().line_is_empty();
-    if (nobody.ok() && *nobody && way_.stage() == GivingWay::Stage::settled) {
+    const bool waits_for_somebody =
+        way_.stage() == GivingWay::Stage::settled || (way_.stage() == GivingWay::Stage::unheeded && unheeded_by_hand_);
+    if (nobody.ok() && *nobody && waits_for_somebody) {
       next_look_us_ = now_us + look_us;
       return;
     }
@@ -201,7 +203,9 @@ void GivingWayCompanion::perform(GivingWay::Deed deed) {
     case Deed::give_up:
       proof_.reset();
       next_give_us_ = -1;
+      unheeded_by_hand_ = by_hand_ && !waiter_;
       by_hand_ = false;
+      kept_its_place_ = "did not give way" + (waiter_ ? asker() : ", asked by hand");
       say("it has not given way" + asker() + " and keeps its place");
       break;
     case Deed::come_back: {
@@ -276,6 +280,7 @@ void GivingWayCompanion::gave() {
   next_give_us_ = -1;
   const std::string for_whom = asker();
   reason_ = "gave way" + for_whom;
+  kept_its_place_.clear();
   by_hand_ = false;
   perform(way_.on(GivingWay::Event::gave, monotonic_us()));
   seat_.ledger.set_cancel_fd(-1);  // signals are the command's, which runs on

@@ -39,6 +39,8 @@ class GivingWayCompanion : public Companion {
   void set_idle(bool idle);
   // Why, for the history.
   [[nodiscard]] const std::string& reason() const { return reason_; }
+  // The same of one that was asked last and kept its place; "" where that is not so.
+  [[nodiscard]] const std::string& kept_its_place() const { return kept_its_place_; }
 
  private:
   [[nodiscard]] Way published() const;
@@ -71,7 +73,9 @@ class GivingWayCompanion : public Companion {
   std::optional<PartyKey> waiter_;  // for whom we were asked last
   bool for_whole_cards_ = false;
   std::string reason_;
+  std::string kept_its_place_;
   bool by_hand_ = false;
+  bool unheeded_by_hand_ = false;  // by nobody else: then it is shown until it is asked again
   bool idle_ = false;
   std::vector<PartyKey> unheeded_for_;
   int64_t gave_in_vain_until_us_ = -1;

@@ -40,7 +40,7 @@ void tell_who_gives_way(PoolView& view) {
       for (const LeaseView& other : view.leases)
         if (other.party == found->second) whom = " to " + lease_name(view, other);
     if (way.unheeded)
-      add(lease.reason, "was asked to give way and did not");
+      add(lease.reason, std::string("was asked ") + (way.asked ? "by hand " : "") + "to give way and did not");
     else if (lease.asked_to_give_way)
       add(lease.reason, "asked to give way" + whom);
     if (way.busy) add(lease.reason, "busy, so it is not asked");

@@ -82,6 +82,7 @@ std::string end_text(const Job& job) {
     case How::reclaimed: text = job.reason.empty() ? "gave way" : job.reason; break;
     case How::unknown: text = "?"; break;
   }
+  if (job.how != How::reclaimed && !job.reason.empty()) text += ", " + job.reason;
   return job.stays ? text + ", left some running" : text;
 }
 

@@ -23,14 +23,13 @@ namespace berth {
 
 namespace {
 
-How keep_until(Place& place, int pid_fd, Lapse& lapse) {
+How keep_until(Place& place, int pid_fd, Lapse& lapse, std::unique_ptr<GivingWayCompanion>& giving) {
   // Its stderr is nobody's: what it has to say is in the history.
   std::vector<std::unique_ptr<LossCompanion>> losses;
   for (const auto& seat : place.seats()) {
     losses.push_back(std::make_unique<LossCompanion>(place.pool(), *seat, /*ends_command=*/false));
     losses.back()->stands_for(::getpid());
   }
-  std::unique_ptr<GivingWayCompanion> giving;
   if (place.may_yield())
     giving = std::make_unique<GivingWayCompanion>(place, *place.seats().front(), hook_environment(place.environment()));
   for (;;) {
@@ -87,11 +86,15 @@ How keep_until(Place& place, int pid_fd, Lapse& lapse) {
   close_all_but(keep);  // a `$(...)` waits for whoever has its pipe
   (void)!::write(ready_fd, "k", 1);
   ::close(ready_fd);
-  const How how = keep_until(place, pid_fd, lapse);
+  std::unique_ptr<GivingWayCompanion> giving;
+  LeaseEnd end;
+  end.how = keep_until(place, pid_fd, lapse, giving);
+  if (giving) end.reason = giving->kept_its_place();
+  giving.reset();
   std::vector<Job> jobs = place.jobs();
   for (const auto& seat : place.seats()) seat->engine.leave_line_if_away();
   place.release_all();
-  record_end(std::move(jobs), {how});
+  record_end(std::move(jobs), end);
   ::_exit(0);
 }
 

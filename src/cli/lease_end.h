@@ -19,7 +19,7 @@ struct LeaseEnd {
   int signal = 0;
   std::optional<int64_t> peak_bytes = std::nullopt;
   std::optional<int64_t> peak_ram_bytes = std::nullopt;
-  std::string reason = {};  // of How::reclaimed
+  std::string reason = {};  // of How::reclaimed; of others, that it was asked and kept its place
   bool stays = false;       // what the command left running keeps the place
 };
 

@@ -227,7 +227,7 @@ std::optional<int> run_in_place(Place& place, RamGuard& ram) {
   const bool lost = std::any_of(losses.begin(), losses.end(), [](const LossCompanion* l) { return l->lost(); });
   const bool reclaimed =
       giving != nullptr && finished.ok() && finished->exec_errno == 0 && giving->ended_command(*finished);
-  if (reclaimed) end.reason = giving->reason();
+  if (giving != nullptr) end.reason = reclaimed ? giving->reason() : giving->kept_its_place();
   companions.clear();  // none of them is to be taken for something that the command left running
   if (reclaimed && options.requeue && !lost && what_stays().empty()) {
     record_given_away(place, *place.seats().front(), end.reason);

@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "engine/engine.h"
 #include "engine/unlock.h"
+#include "sched/way_rules.h"
 
 namespace berth {
 
@@ -105,6 +106,7 @@ Asked Engine::whether_asked(Look& look, std::vector<Reclaim>& asked) {
   std::vector<bool> deaf(look.snapshot.parties.size(), false);
   Way& own = look.snapshot.parties[static_cast<size_t>(look.self)].way;
   const Way said = own;
+  own.asked = asked_by_hand(own);
   own.busy = own.unheeded = false;
   bury_the_dead(look);
   for (int round = 0; round < most_rounds; ++round) {

@@ -11,6 +11,7 @@
 
 #include "sched/plan.h"
 #include "sched/watch.h"
+#include "sched/way_rules.h"
 
 namespace berth {
 
@@ -31,7 +32,7 @@ class Search {
       const Party& party = snapshot.parties[i];
       const Way& way = party.way;
       if (party.state != PartyState::held || gone_[i] || (i < deaf.size() && deaf[i])) continue;
-      if (way.reclaimable && !way.busy && !way.unheeded) candidates_.push_back(static_cast<int>(i));
+      if (way.reclaimable && !way.busy && !refuses(way)) candidates_.push_back(static_cast<int>(i));
     }
     std::sort(candidates_.begin(), candidates_.end(), [&](int a, int b) { return cheaper(a, b); });
   }
@@ -84,7 +85,7 @@ class Search {
 
   void ask_by_hand() {
     for (const int holder : candidates_)
-      if (at(holder).way.asked) out_.push_back({holder, Reclaim::by_hand});
+      if (asked_by_hand(at(holder).way)) out_.push_back({holder, Reclaim::by_hand});
     for (const Reclaim& r : out_) gone_[static_cast<size_t>(r.holder)] = true;
     std::erase_if(candidates_, [&](int holder) { return gone_[static_cast<size_t>(holder)]; });
   }

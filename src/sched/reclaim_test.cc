@@ -9,6 +9,7 @@
 
 #include "sched/any_pool.h"
 #include "sched/pool_sketch.h"
+#include "sched/way_rules.h"
 
 namespace berth {
 namespace {
@@ -102,6 +103,15 @@ TEST_F(Reclaims, LeaveAloneWhoIsBusyOrDidNotHeedOrCannotHear) {
   EXPECT_EQ(asked({}, {true}), "3>4");
 }
 
+TEST_F(Reclaims, AreOfOneThatDidNotHeedAHandButForNobodyOnItsOwn) {
+  yields(cpu(2));
+  way(0).unheeded = way(0).asked = true;
+  EXPECT_EQ(asked(), "");
+  pool.holds(cpu(2));
+  pool.waits(cpu(1), 5);
+  EXPECT_EQ(asked(), "0>2");
+}
+
 TEST_F(Reclaims, AreWithdrawnWhenTheWaiterIsGoneOrThereIsRoom) {
   yields(cpu(2));
   pool.holds(cpu(2));
@@ -189,6 +199,7 @@ Snapshot any_yielding_pool() {
     p.way.busy = p.way.reclaimable && *rc::gen::inRange(0, 9) == 0;
     p.way.yielding = p.way.reclaimable && *rc::gen::inRange(0, 5) == 0;
     p.way.unheeded = p.way.reclaimable && *rc::gen::inRange(0, 9) == 0;
+    p.way.asked = p.way.unheeded && *rc::gen::inRange(0, 2) == 0;
     p.seated_us = 1'000 + *rc::gen::inRange(0, 5);
     s.any_reclaimable |= p.way.reclaimable;
   }
@@ -209,7 +220,7 @@ RC_GTEST_PROP(ReclaimProperties, WhoIsAskedMayBeAskedAndNobodyIsAskedTwice, ()) 
     const Party& holder = s.parties[static_cast<size_t>(r.holder)];
     RC_ASSERT(!seen[static_cast<size_t>(r.holder)]);
     seen[static_cast<size_t>(r.holder)] = true;
-    RC_ASSERT(holder.state == PartyState::held && holder.way.reclaimable && !holder.way.busy && !holder.way.unheeded);
+    RC_ASSERT(holder.state == PartyState::held && holder.way.reclaimable && !holder.way.busy && !refuses(holder.way));
     RC_ASSERT(holder.priority < s.parties[static_cast<size_t>(r.waiter)].priority);
   }
 }
@@ -243,7 +254,7 @@ RC_GTEST_PROP(ReclaimProperties, TheFirstWaiterAsksTheFewest, ()) {
   std::vector<int> own;
   for (size_t i = 0; i < s.parties.size(); ++i) {
     const Party& p = s.parties[i];
-    const bool may = p.state == PartyState::held && p.way.reclaimable && !p.way.busy && !p.way.unheeded;
+    const bool may = p.state == PartyState::held && p.way.reclaimable && !p.way.busy && !refuses(p.way);
     if (may && p.priority < s.parties[static_cast<size_t>(waiter)].priority) own.push_back(static_cast<int>(i));
   }
   for (unsigned mask = 0; mask < 1U << own.size(); ++mask) {
@@ -260,7 +271,7 @@ RC_GTEST_PROP(ReclaimProperties, WhereSomebodyCouldBeHelpedSomebodyIsAsked, ()) 
     if (verdict(after, waiter) != Verdict::wait) continue;
     for (size_t i = 0; i < s.parties.size(); ++i) {
       const Party& p = s.parties[i];
-      const bool may = p.state == PartyState::held && p.way.reclaimable && !p.way.busy && !p.way.unheeded;
+      const bool may = p.state == PartyState::held && p.way.reclaimable && !p.way.busy && !refuses(p.way);
       if (!may || p.priority >= s.parties[static_cast<size_t>(waiter)].priority) continue;
       std::vector<bool> gone = going(s, asked);
       if (gone[i]) continue;

@@ -5,6 +5,7 @@
 #include "sched/quota.h"
 #include "sched/timeline.h"
 #include "sched/watch.h"
+#include "sched/way_rules.h"
 
 namespace berth {
 
@@ -91,7 +92,7 @@ size_t cost_of_planning(const Group& group) {
 }
 
 bool may_be_asked(const Party& party) {
-  return party.state == PartyState::held && party.way.reclaimable && !party.way.unheeded;
+  return party.state == PartyState::held && party.way.reclaimable && !refuses(party.way);
 }
 
 }  // namespace
@@ -178,7 +179,7 @@ void Reduction::run() {
 bool Reduction::can_end(int party) const {
   const Party& p = all_.parties[static_cast<size_t>(party)];
   if (p.state != PartyState::held) return p.way.gives_up;
-  return inside_[static_cast<size_t>(party)] == 0 || (may_be_asked(p) && (p.way.asked || p.way.yielding));
+  return inside_[static_cast<size_t>(party)] == 0 || (may_be_asked(p) && (asked_by_hand(p.way) || p.way.yielding));
 }
 
 void Reduction::end(int party) {

@@ -152,6 +152,40 @@ def test_who_ignores_it_is_shown_and_keeps_its_place():
         kill(one.pid, signal.SIGKILL)
 
 
+def test_who_ignores_a_hand_is_shown_and_may_be_asked_by_a_waiter():
+    with Pool(slot=1) as pool:
+        one = server(pool, "--grace", "300ms", command=("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"))
+        ident = pool.lease_of(one)["id"]
+        check(pool.run("reclaim", ident).returncode == 0, "reclaim")
+        said = "was asked by hand to give way and did not"
+        wait_until(lambda: said in whys(pool, one), what="it to be shown", pool=pool)
+        time.sleep(6)  # it looks by itself, and is not let off
+        lease = pool.lease_of(one)
+        check(lease["reason"] == said and lease["reclaim_requested"], lease)
+        check(said in pool.run("status").stdout, pool.run("status").stdout)
+        check(pool.err(one).count("SIGTERM") == 1, pool.err(one))
+        check(pool.run("reclaim", ident).returncode == 0, "once more")
+        wait_until(lambda: pool.err(one).count("SIGTERM") == 2, what="it to be asked again", pool=pool)
+        wait_until(lambda: pool.err(one).count("keeps its place") == 2, what="its time to be over", pool=pool)
+        other = high(pool)
+        wait_until(lambda: pool.err(one).count("SIGTERM") == 3, what="the waiter to ask", timeout=1.5, pool=pool)
+        wait_until(lambda: whys(pool, one) == "was asked to give way and did not", what="it to be shown", pool=pool)
+        kill(other.pid, signal.SIGTERM)
+        wait_exit(other)
+        kill(job_of(one))
+        wait_exit(one)
+        job = history(pool, "server")[-1]
+        check(job["how"] == "signal" and "did not give way to high" in job["reason"], job)
+        check("signal 9 (KILL), did not give way to high" in pool.run("history").stdout, pool.run("history").stdout)
+        # And of a hold.
+        done = pool.run("hold", "-r", "slot=1", "--for", str(os.getpid()), "-l", "kept", "--reclaimable", "--grace", "300ms")
+        check(done.returncode == 0 and pool.run("reclaim", done.stdout.strip()).returncode == 0, done)
+        wait_until(lambda: said in (pool.leases()[0]["reason"] or ""), what="it to be shown", pool=pool)
+        check(pool.run("release", done.stdout.strip()).returncode == 0, "release")
+        wait_until(lambda: history(pool, "kept"), what="its history", pool=pool)
+        check(history(pool, "kept")[-1]["reason"] == "did not give way, asked by hand", history(pool, "kept"))
+
+
 def test_a_signal_ends_it_and_run_says_76():
     with Pool(slot=1) as pool:
         one = server(pool)
@@ -546,6 +580,7 @@ def test_from_the_request_to_the_hook():
 
 main([test_a_server_gives_way_and_comes_back_by_itself, test_nobody_is_asked_by_equals_or_in_vain_or_one_too_many,
       test_two_waiters_at_once_and_no_over_grant, test_who_ignores_it_is_shown_and_keeps_its_place,
+      test_who_ignores_a_hand_is_shown_and_may_be_asked_by_a_waiter,
       test_a_signal_ends_it_and_run_says_76, test_preemptible_is_ended_with_its_tree_after_the_grace,
       test_requeue_starts_it_again_at_its_old_place, test_who_is_told_to_end_is_not_started_again, test_hooks_that_fail_hang_or_print_garbage,
       test_a_hook_has_nothing_that_keeps_the_place, test_the_need_is_gone_before_the_hook_has_ended,
