@@ -26,6 +26,9 @@
 
 namespace berth {
 
+// The name of one of a party's files in its directory: its life (".l"), its bell (".b") and so on.
+[[nodiscard]] std::string fifo_name(const PartyId& id, const char* suffix);
+
 class LocalLedger final : public Ledger {
  public:
   // `pool` must outlive this object. `cancel_fd`: poll() readable cancels wait() and lock(); -1 none.
