@@ -48,6 +48,8 @@ GivingWay::Deeds GivingWay::on(Event event, int64_t now_us) {
       break;
     case Stage::told:
     case Stage::signalled:
+      if (event == Event::let_off) return settle();
+      break;
     case Stage::unheeded:
       if (event == Event::let_off) stage_ = Stage::settled;
       break;

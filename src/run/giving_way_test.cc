@@ -47,6 +47,18 @@ TEST(GivingWay, AHookThatTellsTheTruthGivesThePlaceAndHasItBack) {
   EXPECT_EQ(way.stage(), Stage::settled);
 }
 
+// What the hook put to sleep is woken, also where a signal was tried after it.
+TEST(GivingWay, WhoIsLetOffAfterItsSignalComesBackFromItsHook) {
+  GivingWayRules rules = hooked();
+  rules.signal = true;
+  GivingWay way(rules);
+  (void)way.on(Event::asked, 0);
+  (void)way.on(Event::hook_succeeded, second);
+  EXPECT_EQ(words(way.at(30 * second)), "signal");
+  EXPECT_EQ(words(way.on(Event::let_off, 31 * second)), "come_back");
+  EXPECT_EQ(way.stage(), Stage::settled);
+}
+
 TEST(GivingWay, AHookThatLiesGivesNothingUntilTheDriverSaysSo) {
   GivingWay way(hooked());
   (void)way.on(Event::asked, 0);
