@@ -53,10 +53,12 @@ bool GivingWayCompanion::owns(pid_t pid) const {
   return (hook_ && hook_->owns(pid)) || (return_hook_ && return_hook_->owns(pid)) || (proof_ && proof_->owns(pid));
 }
 
-// Whom others ended, and what had its time, did not end for this, even if it was asked just then.
+// Whom others ended, and what had its time, did not end for this, even if it was asked just then. What they sent it
+// long before, a HUP to read its settings again say, did not end it.
 bool GivingWayCompanion::ended_command(const Finished& finished) const {
   if (way_.stage() == GivingWay::Stage::ending) return finished.by == Finished::By::companion;
-  return way_.would_end_by_it() && finished.by == Finished::By::itself && !finished.told_to_end;
+  if (!way_.would_end_by_it() || finished.by != Finished::By::itself) return false;
+  return finished.told_to_end_us < 0 || finished.told_to_end_us < began_us_ - place_.options().grace_ms * 1000;
 }
 
 int64_t GivingWayCompanion::due_us() const {
@@ -190,6 +192,7 @@ void GivingWayCompanion::perform(GivingWay::Deed deed) {
           place_.usage_limits(), [this] { return lease_roots(place_.pool()); }, for_whole_cards_);
       break;
     case Deed::send_signal:
+      began_us_ = monotonic_us();
       send_signal();
       reason_ = "gave way" + asker();
       say("asked to give way" + asker() + "; it was sent SIG" + ::sigabbrev_np(options.reclaim_signal));
@@ -239,6 +242,7 @@ void GivingWayCompanion::send_signal() {
 
 void GivingWayCompanion::start_hook() {
   return_hook_.reset();
+  began_us_ = monotonic_us();
   auto run = HookRun::start({"--on-reclaim", place_.options().on_reclaim, environment_,
                              place_.signals().inherited_mask(), place_.descriptor_limit(), say});
   if (run) {

@@ -72,6 +72,7 @@ class GivingWayCompanion : public Companion {
   std::optional<MemoryProof> proof_;
   std::optional<PartyKey> waiter_;  // for whom we were asked last
   bool for_whole_cards_ = false;
+  int64_t began_us_ = -1;  // to be about it, the last time
   std::string reason_;
   std::string kept_its_place_;
   bool by_hand_ = false;

@@ -199,7 +199,7 @@ void Signals::die_of(int signal) {
 
 Finished replace_self(const Command& command, const Signals& signals) {
   const int failed = become_command(command, signals);
-  return Finished{status_of_exec_failure(failed), failed, 0, Finished::By::itself, false};
+  return Finished{status_of_exec_failure(failed), failed, 0, Finished::By::itself};
 }
 
 namespace {
@@ -278,7 +278,8 @@ class Supervision {
       } else {
         const int signal = static_cast<int>(info.ssi_signo);
         if (came_from_terminal(info)) terminal_signal_ = signal;
-        finished_.told_to_end |= signal == SIGHUP || signal == SIGINT || signal == SIGQUIT || signal == SIGTERM;
+        if (signal == SIGHUP || signal == SIGINT || signal == SIGQUIT || signal == SIGTERM)
+          finished_.told_to_end_us = monotonic_us();
         relay_.pass_on(info);
       }
     }

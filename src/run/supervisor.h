@@ -90,9 +90,9 @@ struct Finished {
   int exec_errno = 0;  // not 0: the command could not be started (status is 126 or 127)
   int signal = 0;      // that ended it; 0: it exited
   By by = By::itself;
-  bool told_to_end = false;   // somebody sent us HUP, INT, QUIT or TERM for it
-  bool by_terminal = false;   // `signal` came from the terminal (Ctrl-C), to us as well
-  int64_t largest_bytes = 0;  // the most memory of a single process, of those that were waited for; 0: unknown
+  int64_t told_to_end_us = -1;  // when somebody sent us HUP, INT, QUIT or TERM for it, last; negative: nobody
+  bool by_terminal = false;     // `signal` came from the terminal (Ctrl-C), to us as well
+  int64_t largest_bytes = 0;    // the most memory of a single process, of those that were waited for; 0: unknown
 };
 
 // Becomes the command: no wrapper stays. Returns only where that fails.
