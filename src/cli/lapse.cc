@@ -33,6 +33,10 @@ void Lapse::look() {
   if (!place_.options().ttl_ms) return;
   // A place can be of several leases; the one whose id was printed says when all of them end.
   Engine& engine = place_.seats().front()->engine;
+  if (!engine.seated()) {  // it gave way, and has the rest of its time when it is back
+    end_us_ = warn_us_ = -1;
+    return;
+  }
   const int64_t ends_us = engine.refresh() ? engine.record().ends_us : 0;
   if (ends_us == 0) return;  // it cannot be seen just now
   const int64_t left_us = std::max<int64_t>(0, ends_us - wall_us());
