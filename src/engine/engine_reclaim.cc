@@ -170,8 +170,10 @@ Result<GaveWay> Engine::give_way(Return how) {
   const Unlock unlock(ledger_);
   auto all = ledger_.read();
   if (!all) return all.error();
-  const bool inhabited = std::any_of(all->parties.begin(), all->parties.end(),
-                                     [&](const Party& p) { return p.nested && p.parent_key() == own_key(); });
+  // One whose berth and job were killed inside of it is there until somebody removes it, and that may be nobody.
+  const bool inhabited = std::any_of(all->parties.begin(), all->parties.end(), [&](const Party& p) {
+    return p.nested && p.parent_key() == own_key() && ledger_.life(p) != Life::dead;
+  });
   auto found = find_there(std::move(*all), own_key(), {ErrorKind::lost, 0, "our lease was removed from the pool"});
   if (!found) return found.error();
   Look look = std::move(*found);

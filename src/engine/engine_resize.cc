@@ -128,7 +128,11 @@ Result<Resized> Engine::resize(const PartyKey& who, const ClaimWish& wish) {
   Claim kept = after.claim;
   kept.eligible.clear();
   for (const uint16_t ordinal : after.grant) kept.eligible.push_back(after.claim.eligible[ordinal]);
-  if (const std::string inside = missed_inside(*all, who, before.claim, kept); !inside.empty())
+  // Who was killed inside of it has nothing.
+  Snapshot living = *all;
+  std::erase_if(living.parties,
+                [&](const Party& p) { return p.nested && p.parent_key() == who && ledger_.life(p) == Life::dead; });
+  if (const std::string inside = missed_inside(living, who, before.claim, kept); !inside.empty())
     return Error{ErrorKind::usage, 0, inside};
   // Those inside compete for what it has: all of them look again.
   std::vector<Party> inside_of_it;
