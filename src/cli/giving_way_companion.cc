@@ -49,13 +49,18 @@ GivingWayCompanion::GivingWayCompanion(Place& place, Seat& seat, std::vector<std
   listen();
 }
 
+bool GivingWayCompanion::command_ended(const Finished& finished) {
+  ended_command_ = ended_by_it(finished);
+  return ended_command_ && place_.options().preemptible;
+}
+
 bool GivingWayCompanion::owns(pid_t pid) const {
   return (hook_ && hook_->owns(pid)) || (return_hook_ && return_hook_->owns(pid)) || (proof_ && proof_->owns(pid));
 }
 
 // Whom others ended, and what had its time, did not end for this, even if it was asked just then. What they sent it
 // long before, a HUP to read its settings again say, did not end it.
-bool GivingWayCompanion::ended_command(const Finished& finished) const {
+bool GivingWayCompanion::ended_by_it(const Finished& finished) const {
   if (way_.stage() == GivingWay::Stage::ending) return finished.by == Finished::By::companion;
   if (!way_.would_end_by_it() || finished.by != Finished::By::itself) return false;
   return finished.told_to_end_us < 0 || finished.told_to_end_us < began_us_ - place_.options().grace_ms * 1000;

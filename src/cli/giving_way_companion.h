@@ -33,8 +33,10 @@ class GivingWayCompanion : public Companion {
   [[nodiscard]] bool act() override;
   [[nodiscard]] bool owns(pid_t pid) const override;
 
-  // To be asked when the command has ended: whether that was because it was asked to give way.
-  [[nodiscard]] bool ended_command(const Finished& finished) const;
+  // What may be ended (--preemptible) is, though the command itself went of its signal and left it behind.
+  [[nodiscard]] bool command_ended(const Finished& finished) override;
+  // Whether the command has ended because it was asked to give way.
+  [[nodiscard]] bool ended_command() const { return ended_command_; }
   // What is known of its devices by now.
   void set_idle(bool idle);
   // Why, for the history.
@@ -43,6 +45,7 @@ class GivingWayCompanion : public Companion {
   [[nodiscard]] const std::string& kept_its_place() const { return kept_its_place_; }
 
  private:
+  [[nodiscard]] bool ended_by_it(const Finished& finished) const;
   [[nodiscard]] Way published() const;
   [[nodiscard]] bool not_just_now() const;
   Way decide(const Asked& asked, bool anew, GivingWay::Deeds& deeds);
@@ -72,6 +75,7 @@ class GivingWayCompanion : public Companion {
   std::optional<MemoryProof> proof_;
   std::optional<PartyKey> waiter_;  // for whom we were asked last
   bool for_whole_cards_ = false;
+  bool ended_command_ = false;
   int64_t began_us_ = -1;  // to be about it, the last time
   std::string reason_;
   std::string kept_its_place_;

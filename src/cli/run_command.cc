@@ -225,8 +225,7 @@ std::optional<int> run_in_place(Place& place, RamGuard& ram) {
   if (usage != nullptr) end.peak_bytes = usage->peak_bytes();
   if (finished.ok()) end.peak_ram_bytes = ram.peak_bytes(finished->largest_bytes);
   const bool lost = std::any_of(losses.begin(), losses.end(), [](const LossCompanion* l) { return l->lost(); });
-  const bool reclaimed =
-      giving != nullptr && finished.ok() && finished->exec_errno == 0 && giving->ended_command(*finished);
+  const bool reclaimed = giving != nullptr && finished.ok() && finished->exec_errno == 0 && giving->ended_command();
   if (giving != nullptr) end.reason = reclaimed ? giving->reason() : giving->kept_its_place();
   companions.clear();  // none of them is to be taken for something that the command left running
   if (reclaimed && options.requeue && !lost && what_stays().empty()) {

@@ -291,6 +291,8 @@ class Supervision {
     finished_.by = by_;
     finished_.by_terminal = finished_.signal != 0 && finished_.signal == terminal_signal_;
     end_.command_is_gone();
+    for (Companion* companion : companions_)
+      if (companion->command_ended(finished_)) end_.begin();
   }
 
   pid_t pid_;

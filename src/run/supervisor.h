@@ -65,6 +65,8 @@ struct Command {
   rlimit descriptor_limit{};  // as it was when we came
 };
 
+struct Finished;
+
 // What is looked after beside the command: a bell, a watch on what the command uses.
 class Companion {
  public:
@@ -78,6 +80,12 @@ class Companion {
   // Whether this child of ours is its own, and none of the command's tree.
   [[nodiscard]] virtual bool owns(pid_t pid) const {
     (void)pid;
+    return false;
+  }
+  // Told once that the command has ended, and how. True: what it left running is to be ended as well, as by a time
+  // limit.
+  [[nodiscard]] virtual bool command_ended(const Finished& finished) {
+    (void)finished;
     return false;
   }
 };
