@@ -83,6 +83,15 @@ bool may_pass(const Snapshot& snapshot, const Kept& kept, const Party& self, con
 
 }  // namespace
 
+std::function<bool(int)> passing(const Snapshot& snapshot, int self) {
+  if (!at(snapshot, self).seconds) return {};
+  Kept kept(snapshot, {}, at(snapshot, self));
+  if (kept.empty()) return {};
+  return [&snapshot, self, kept = std::move(kept)](int ahead) {
+    return may_pass(snapshot, kept, at(snapshot, self), at(snapshot, ahead));
+  };
+}
+
 void let_pass(const Snapshot& snapshot, const std::vector<bool>& absent, const std::function<bool(int)>& takes_nothing,
               std::vector<int>& line) {
   for (size_t from = 1; from < line.size(); ++from) {

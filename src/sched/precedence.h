@@ -18,4 +18,9 @@ namespace berth {
 void let_pass(const Snapshot& snapshot, const std::vector<bool>& absent, const std::function<bool(int)>& takes_nothing,
               std::vector<int>& line);
 
+// Whether parties[self], which asks from inside of a lease, would pass a waiter ahead if nobody stood between them:
+// that one may go on waiting, and self be seated all the same, once who stands between is gone. Empty for whoever
+// is inside of none. `snapshot` must outlive it.
+[[nodiscard]] std::function<bool(int ahead)> passing(const Snapshot& snapshot, int self);
+
 }  // namespace berth

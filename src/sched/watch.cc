@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/index_set.h"
+#include "sched/precedence.h"
 #include "sched/quota.h"
 
 namespace berth {
@@ -194,6 +195,24 @@ bool contend(const Snapshot& snapshot, int a, int b) {
   return shapes_contend(shape_of(snapshot, none, a), shape_of(snapshot, none, b));
 }
 
+namespace {
+
+// The two nearest sure blockers of one who would pass some of those ahead (precedence.h), by position in the line;
+// `shapes` of those before it.
+std::array<int, 2> blockers_of_passer(const Plan& plan, const std::vector<Shape>& shapes, const Shape& own,
+                                      const std::function<bool(int)>& passes) {
+  std::array<int, 2> nearest{-1, -1};
+  size_t found = 0;
+  for (size_t position = shapes.size(); position-- > 0 && found < nearest.size();) {
+    const int ahead = plan.line[position];
+    if (verdict_of(plan, ahead) == Verdict::wait && surely_blocks(shapes[position], own) && !passes(ahead))
+      nearest[found++] = static_cast<int>(position);
+  }
+  return nearest;
+}
+
+}  // namespace
+
 Chains sure_blockers(const Snapshot& snapshot, const Plan& plan) {
   struct Kind {
     Shape shape;
@@ -203,6 +222,9 @@ Chains sure_blockers(const Snapshot& snapshot, const Plan& plan) {
   Chains chains(snapshot.parties.size(), {-1, -1});
   if (plan.timed) return chains;
   const Quotas quotas(snapshot);
+  const bool any_passes =
+      std::any_of(plan.line.begin(), plan.line.end(), [&](int index) { return at(snapshot, index).seconds; });
+  std::vector<Shape> shapes;  // of those before, where somebody may pass them
   for (size_t position = 0; position < plan.line.size(); ++position) {
     const int self = plan.line[position];
     Shape shape = shape_of(snapshot, quotas, self);
@@ -218,6 +240,10 @@ Chains sure_blockers(const Snapshot& snapshot, const Plan& plan) {
         else if (p > nearest[1])
           nearest[1] = p;
       }
+    }
+    if (any_passes) {
+      if (const auto passes = passing(snapshot, self)) nearest = blockers_of_passer(plan, shapes, shape, passes);
+      shapes.push_back(shape);
     }
     for (size_t i = 0; i < 2; ++i)
       if (nearest[i] >= 0) chains[static_cast<size_t>(self)][i] = plan.line[static_cast<size_t>(nearest[i])];
@@ -304,11 +330,12 @@ Watch watch(const Snapshot& snapshot, const Plan& plan, int self) {
   }
   const Quotas quotas(snapshot);
   const Shape mine = shape_of(snapshot, quotas, self);
+  const auto passes = passing(snapshot, self);
   for (auto it = out.ahead.rbegin(); it != out.ahead.rend() && out.parties.size() < 2; ++it) {
     if (verdict_of(plan, *it) != Verdict::wait) continue;
     Shape other = shape_of(snapshot, quotas, *it);
     other.over_quota = plan.is_over_quota(*it);
-    if (surely_blocks(other, mine)) out.parties.push_back(*it);
+    if (surely_blocks(other, mine) && !(passes && passes(*it))) out.parties.push_back(*it);
   }
   if (out.parties.size() == 2) return out;
   out.parties = out.holders;

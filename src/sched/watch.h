@@ -9,7 +9,9 @@
 //   X claims GPUs then so does W, every device W may use X may use, and X asks for one device or
 //   for whole ones, and whichever of memory and compute X wants of a card W wants as well, unless one of
 //   the two wants it whole. (Whatever X is short of is then closed to W; see plan.h.) If X is over quota, W must
-//   be of the same user and count against all that X counts against: X closes nothing else (quota.h).
+//   be of the same user and count against all that X counts against: X closes nothing else (quota.h). And W must
+//   not ask from inside of a lease that X cannot be seated beside (precedence.h): such a W passes X as soon as
+//   nobody stands between them.
 //
 // A waiter with two sure blockers watches the two nearest: one of them may be stopped, and a
 // stopped process tells nobody anything. A waiter with fewer watches every holder and every earlier

@@ -53,6 +53,29 @@ TEST(Contend, ADeviceHeldIsWhatIsHeldAndADeviceWantedIsWhatMayBe) {
   EXPECT_TRUE(contend(pool.snapshot, wants_b, wants_any));
 }
 
+// Nobody before the lease ends could have what the first two want: who asks from inside of it passes them, but for
+// the one between. When that one is gone, those two wait on, and it is its turn.
+TEST(Watch, WhoAsksFromInsideReliesOnNobodyThatItWouldPass) {
+  const auto claim = [](std::vector<NamedAmount> counters) { return Claim{std::move(counters), {}, {}}; };
+  PoolSketch pool({{"cpu", 3}, {"ram", 3}, {"lic", 2}});
+  const int lease = pool.holds(claim({{"cpu", 1}, {"ram", 2}}));
+  pool.waits(claim({{"ram", 2}, {"lic", 1}}));
+  pool.waits(claim({{"ram", 2}, {"lic", 1}}));
+  const int between = pool.waits(claim({{"cpu", 1}, {"ram", 1}}));
+  const int self = pool.waits(claim({{"ram", 1}, {"lic", 1}}));
+  Party& inside = pool.snapshot.parties[static_cast<size_t>(self)];
+  inside.seconds = true;
+  inside.with = pool.snapshot.parties[static_cast<size_t>(lease)].id;
+  const Plan now = plan(pool.snapshot);
+  ASSERT_EQ(now.verdicts[static_cast<size_t>(self)], Verdict::wait);
+  std::vector<bool> gone(pool.snapshot.parties.size(), false);
+  gone[static_cast<size_t>(between)] = true;
+  ASSERT_EQ(plan(pool.snapshot, gone).verdicts[static_cast<size_t>(self)], Verdict::seat);
+  const std::vector<int> watched = watch(pool.snapshot, now, self).parties;
+  EXPECT_NE(std::find(watched.begin(), watched.end(), between), watched.end());
+  EXPECT_EQ(sure_blockers(pool.snapshot, now)[static_cast<size_t>(self)], (std::array<int, 2>{-1, -1}));
+}
+
 TEST(Watch, NobodyReliesOnAnotherUsersWaiterThatIsOverQuota) {
   PoolSketch pool({{"cpu", 2}});
   pool.snapshot.policy.quotas = {{"cpu", 1}};
