@@ -10,6 +10,7 @@
 #include <bit>
 
 #include "sched/plan.h"
+#include "sched/quota.h"
 #include "sched/watch.h"
 #include "sched/way_rules.h"
 
@@ -38,6 +39,7 @@ class Search {
   }
 
   std::vector<Reclaim> run() {
+    if (!snapshot_.policy.quotas.empty()) as_it_is_ = plan(snapshot_, gone_);
     ask_by_hand();
     if (candidates_.empty()) return std::move(out_);
     const Plan hoped = plan(snapshot_, with(gone_, candidates_));
@@ -51,7 +53,8 @@ class Search {
         const std::vector<int> chosen = choose(waiter, verdict(hoped, waiter) == Verdict::seat);
         if (chosen.empty()) continue;
         waiters.push_back(waiter);
-        for (const int holder : chosen) out_.push_back({holder, waiter});
+        for (const int holder : chosen)
+          if (helps_already(waiter, holder)) out_.push_back({holder, waiter});
         gone_ = with(gone_, chosen);
         now = plan(snapshot_, gone_);
       }
@@ -81,6 +84,12 @@ class Search {
   [[nodiscard]] bool seats(int waiter, const std::vector<int>& going) {
     planned_ += snapshot_.parties.size();
     return verdict(plan(snapshot_, with(gone_, going)), waiter) == Verdict::seat;
+  }
+
+  // Who is over quota sets nothing aside: what is given to it by others than those who bring it within its quota
+  // they would have back at once. They are asked when it is within.
+  [[nodiscard]] bool helps_already(int waiter, int holder) const {
+    return !as_it_is_.is_over_quota(waiter) || share_a_quota(snapshot_, at(waiter), at(holder));
   }
 
   void ask_by_hand() {
@@ -168,6 +177,7 @@ class Search {
   }
 
   const Snapshot& snapshot_;
+  Plan as_it_is_;  // where there are quotas
   std::vector<bool> gone_;
   std::vector<int> candidates_;  // the cheapest first
   std::vector<Reclaim> out_;

@@ -66,6 +66,19 @@ TEST_F(Reclaims, AskNobodyInVain) {
   EXPECT_EQ(asked(), "");
 }
 
+// Over its quota it sets nothing aside: the other one would have its place back at once, and be asked for ever.
+TEST_F(Reclaims, AskOneAfterTheOtherForAWaiterThatIsOverItsQuota) {
+  pool.snapshot.policy.quotas = {{"lic", 1}};
+  yields(counts({{"lic", 1}}));
+  pool.as_user("1002");
+  yields(cpu(4));
+  pool.as_user("1001");
+  pool.snapshot.resources[1].capacity = 2;
+  pool.waits(counts({{"lic", 1}, {"cpu", 1}}), 5);
+  EXPECT_EQ(asked(), "0>2");
+  EXPECT_EQ(asked({true, false, false}), "1>2");
+}
+
 TEST_F(Reclaims, AskOneWhereOneIsEnoughThoughTwoSmallOnesWereCheaper) {
   yields(cpu(1), -2);
   yields(cpu(1), -2);
