@@ -54,7 +54,8 @@ Result<> ask(LocalPool& pool, const std::string& prefix) {
   return success();
 }
 
-// Marks the innermost lease around us that may be asked, for as long as anybody has the descriptor.
+// Marks every lease around us that may be asked, for as long as anybody has the descriptors: who gives way lets go of
+// what those inside of it work with.
 void begin_span() {
   auto pool = open_pool(LocalPool::IfMissing::fail);
   if (!pool) return;
@@ -72,7 +73,6 @@ void begin_span() {
       return;
     }
     (void)ledger.ring(party);
-    return;
   }
 }
 

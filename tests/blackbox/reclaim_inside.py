@@ -54,4 +54,18 @@ def test_who_may_be_ended_is_ended_with_what_its_command_left():
         end(job)
 
 
+def test_who_is_busy_is_so_for_every_lease_around_it():
+    with Pool(slot=1, x=1) as pool:
+        hook = os.path.join(pool.tmp, "asked")
+        inner = [berth(), "run", "--reclaimable", "--on-reclaim", "true", "-r", "x=1", "--", berth(), "busy", "--", "sleep", "600"]
+        outer = pool.spawn("run", "--reclaimable", "--on-reclaim", f"touch {hook}", "-r", "slot=1", "-r", "x=1", "--",
+                           *inner)
+        pool.wait_for(held=2, waiting=0)
+        busy = lambda: [name for name in pool.entries() if name.startswith("h1,") and "way=rb" in name]  # noqa: E731
+        wait_until(lambda: len(busy()) == 2, 10, "both say so", pool)
+        out = pool.run("run", "-p", "1", "-r", "slot=1", "--timeout", "1s", "--", "true")
+        check(out.returncode == 124 and not os.path.exists(hook), f"{out} {pool.err(outer)}")
+        end(outer)
+
+
 main([value for name, value in list(globals().items()) if name.startswith("test_")])
