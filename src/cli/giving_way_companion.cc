@@ -43,9 +43,12 @@ std::vector<std::string> hook_environment(LeaseEnvironment lease) {
 }
 
 GivingWayCompanion::GivingWayCompanion(Place& place, Seat& seat, std::vector<std::string> environment)
-    : place_(place), seat_(seat), environment_(std::move(environment)), way_(rules_of(place)) {
+    : place_(place),
+      seat_(seat),
+      environment_(std::move(environment)),
+      way_(rules_of(place)),
+      next_look_us_(monotonic_us()) {  // at once: somebody may have asked before we listened
   events_.reset(::epoll_create1(EPOLL_CLOEXEC));
-  next_look_us_ = monotonic_us();  // somebody may have asked before we listened
   listen();
 }
 

@@ -120,6 +120,7 @@ Result<RunOptions> parse_place(const std::vector<std::string>& words, PlaceVerb 
   std::vector<std::string> copy{"berth run"};
   copy.insert(copy.end(), words.begin(), words.end());
   std::vector<char*> argv;
+  argv.reserve(copy.size() + 1);
   for (std::string& word : copy) argv.push_back(word.data());
   const int argc = static_cast<int>(argv.size());
   argv.push_back(nullptr);

@@ -265,7 +265,7 @@ class Engine {
   void charge_unseen_use(const Look& look, const Party& dead);
   void settle(Look& look);
   void heed_driver(Look& look, const std::function<void(Look&)>& replan);
-  bool find_own_record(Look& look, const PartyKey& who);
+  static bool find_own_record(Look& look, const PartyKey& who);
   // A look without a plan: that party's rivals, and who of them is known to be dead. `gone`: it is not there.
   Result<Look> find_there(Snapshot all, const PartyKey& who, Error gone);
   // Takes the lock however long it takes; an error where the caller cancels.
@@ -304,7 +304,7 @@ class Engine {
     Plan plan;
     Chains chains;
   };
-  void become(Look& look, PartyState state);
+  void become(Look& look, PartyState state) const;
   void ring_for(Look& look, std::vector<int> rings, const Before& before, const std::vector<int>& changed,
                 bool self_gone);
   Result<Resized> seat_growth(const Look& look, const Record& now, const ClaimChange& change,

@@ -2,6 +2,7 @@
 // newcomer would be seated with what it needs besides: behind everybody who waits for some of that.
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "base/text.h"
 #include "engine/engine.h"
@@ -50,6 +51,21 @@ std::string missed_inside(const Snapshot& all, const PartyKey& parent, const Cla
     if (!kept || too_much || (use.whole && share_shrinks)) return "leases inside of it use GPU " + uuid;
   }
   return "";
+}
+
+// Its record with what it has by then, but for what it grows by.
+Result<Record> changed_record(const Record& before, const ClaimChange& change, const ClaimWish& wish, int64_t now_us) {
+  if (!before.processors.empty() && amount_of(change.after, "cpu") != amount_of(before.claim, "cpu"))
+    return Error{ErrorKind::usage, 0, "it has processors of its own (--pin), and keeps them: end it and claim anew"};
+  Record after = before;
+  after.claim = change.after;
+  after.grant = change.kept;
+  if (wish.ttl_us > 0) {
+    if (before.ends_us == 0) return Error{ErrorKind::usage, 0, "it has no --ttl that could be moved"};
+    after.ends_us = std::min(max_amount, now_us + wish.ttl_us);
+    after.expect_s = std::max<int64_t>(1, (after.ends_us - before.seated_us) / 1'000'000);
+  }
+  return after;
 }
 
 }  // namespace
@@ -115,16 +131,9 @@ Result<Resized> Engine::resize(const PartyKey& who, const ClaimWish& wish) {
   const Record before = record_of(*all, static_cast<size_t>(index));
   auto change = change_claim(before.claim, before.grant, wish);
   if (!change) return change.error();
-  if (!before.processors.empty() && amount_of(change->after, "cpu") != amount_of(before.claim, "cpu"))
-    return Error{ErrorKind::usage, 0, "it has processors of its own (--pin), and keeps them: end it and claim anew"};
-  Record after = before;
-  after.claim = change->after;
-  after.grant = change->kept;
-  if (wish.ttl_us > 0) {
-    if (before.ends_us == 0) return Error{ErrorKind::usage, 0, "it has no --ttl that could be moved"};
-    after.ends_us = std::min(max_amount, ledger_.now_wall_us() + wish.ttl_us);
-    after.expect_s = std::max<int64_t>(1, (after.ends_us - before.seated_us) / 1'000'000);
-  }
+  auto changed = changed_record(before, *change, wish, ledger_.now_wall_us());
+  if (!changed) return changed.error();
+  Record after = std::move(*changed);
   Claim kept = after.claim;
   kept.eligible.clear();
   for (const uint16_t ordinal : after.grant) kept.eligible.push_back(after.claim.eligible[ordinal]);

@@ -48,7 +48,7 @@ void Engine::ring_for(Look& look, std::vector<int> rings, const Before& before, 
 }
 
 // Makes of ourselves in the snapshot what others will read of us.
-void Engine::become(Look& look, PartyState state) {
+void Engine::become(Look& look, PartyState state) const {
   Party& self = look.snapshot.parties[static_cast<size_t>(look.self)];
   if (state == PartyState::held && self.state != PartyState::held) {
     look.snapshot.grant(static_cast<size_t>(look.self), look.plan.seat_of(look.self));

@@ -122,7 +122,7 @@ class LocalLedger final : public Ledger {
   Result<> open_own_dir(const std::string& wanted);
   [[nodiscard]] Result<OwnFd> open_if_ours(const std::string& name) const;
   bool find_own_name();
-  Result<struct stat> stat_to_change(const std::string& name) const;
+  [[nodiscard]] Result<struct stat> stat_to_change(const std::string& name) const;
   [[nodiscard]] Error cannot_change(int failed) const;
   Result<OwnFd> make_fifo(const std::string& name, mode_t mode, int flags);
   Watched open_life(const Party& party, Life& life);

@@ -17,7 +17,7 @@ class AffinityMask {
   explicit AffinityMask(const ProcessorSet& set);
   [[nodiscard]] bool empty() const { return words_.empty(); }
   // Of a thread; 0: the calling one. False with errno. Async-signal-safe.
-  bool apply(pid_t thread) const;
+  [[nodiscard]] bool apply(pid_t thread) const;
 
  private:
   std::vector<unsigned long> words_;

@@ -53,7 +53,7 @@ void sweep(const std::string& parent) {
     if (!name.starts_with(prefix)) continue;
     const auto pid = parse_count(name.substr(prefix.size()));
     if (pid && *pid != ::getpid() && ::kill(static_cast<pid_t>(*pid), 0) != 0 && errno == ESRCH)
-      ::rmdir((parent + "/" + name).c_str());
+      ::rmdir(std::string(parent).append("/").append(name).c_str());
   }
 }
 

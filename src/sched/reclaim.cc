@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "sched/plan.h"
 #include "sched/quota.h"
@@ -26,8 +27,8 @@ constexpr size_t most_planned = 20'000;  // parties in all trial plans of the ex
 
 class Search {
  public:
-  Search(const Snapshot& snapshot, const std::vector<bool>& absent, const std::vector<bool>& deaf)
-      : snapshot_(snapshot), gone_(absent) {
+  Search(const Snapshot& snapshot, std::vector<bool> absent, const std::vector<bool>& deaf)
+      : snapshot_(snapshot), gone_(std::move(absent)) {
     gone_.resize(snapshot.parties.size(), false);
     for (size_t i = 0; i < snapshot.parties.size(); ++i) {
       const Party& party = snapshot.parties[i];

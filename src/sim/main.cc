@@ -8,6 +8,7 @@
 #include <iostream>
 #include <iterator>
 #include <string>
+#include <utility>
 
 #include "sim/compare.h"
 
@@ -83,8 +84,8 @@ Source source_of(const std::string& word, const Options& o) {
     source.make = [text, every = o.every](uint64_t seed) { return must(convert_openb(text, every, seed % every)); };
     return source;
   }
-  const Trace trace = must(word.ends_with(".swf") ? convert_swf(text) : parse_trace(text));
-  source.make = [trace](uint64_t) { return trace; };
+  Trace trace = must(word.ends_with(".swf") ? convert_swf(text) : parse_trace(text));
+  source.make = [trace = std::move(trace)](uint64_t) { return trace; };
   source.as_given = true;
   return source;
 }

@@ -124,7 +124,8 @@ Trace generate(Kind kind, size_t jobs, uint64_t seed) {
         }
         const double wide = dice.uniform();
         const int gpus = wide < 0.5 ? 2 : wide < 0.85 ? 4 : 8;
-        trace.jobs.push_back(job(at_s, dice.around(1.5 * hour, 0.9), user, "train", gpus, 8 * gpus, 64 * gpus));
+        trace.jobs.push_back(
+            job(at_s, dice.around(1.5 * hour, 0.9), user, "train", gpus, int64_t{8} * gpus, int64_t{64} * gpus));
         break;
       }
     }
