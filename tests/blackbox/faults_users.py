@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import pwd
 import subprocess
 import time
 
@@ -262,6 +263,14 @@ def test_the_dead_of_one_do_not_block_another():
     return ""
 
 
+def user_name(uid):
+    """As status says it."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def test_a_hidden_life_is_named():
     """Whoever lets nobody look keeps what he had, dead or not; who waits for it is told whose it is."""
     why = missing()
@@ -279,7 +288,7 @@ def test_a_hidden_life_is_named():
         wait_name(pool, "w1,")
         told = json.loads(run(pool, BERT, "status", "--json").stdout)["leases"]
         reasons = [lease["reason"] for lease in told if lease["state"] == "waiting"]
-        check(len(reasons) == 1 and f"({ANNE}), who hides whether it lives" in reasons[0], f"the waiter's reason: {reasons}")
+        check(len(reasons) == 1 and f"({user_name(ANNE)}), who hides whether it lives" in reasons[0], f"the waiter's reason: {reasons}")
         check([lease["uid"] for lease in pool.leases("held")] == [], "root sees that it is dead")
         os.chmod(f"{pool.path}/u{ANNE}", 0o755)
         check(pool.run("run", "--no-wait", "--cpu", "1", "--", "true").returncode == 0, "root's next command")
