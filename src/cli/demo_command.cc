@@ -28,6 +28,8 @@ namespace {
 constexpr int64_t patience_us = 20'000'000;
 constexpr int farewell_ms = 2000;  // for a job to end when the show is broken off
 
+void tell(const std::string& text) { (void)put("\n" + text + "\n"); }
+
 // Ctrl-C and its like, held back so that the show can tidy up first.
 class Interruption {
  public:
@@ -87,8 +89,6 @@ class Show {
     ::unsetenv("CUDA_VISIBLE_DEVICES");
     return true;
   }
-
-  void tell(const std::string& text) { (void)put("\n" + text + "\n"); }
 
   // Starts "berth WORDS..." and shows the line; the job is on its own from here.
   pid_t start(std::vector<std::string> words) {
@@ -152,6 +152,7 @@ class Show {
   pid_t spawn(const std::vector<std::string>& words, bool by_path) {
     std::vector<std::string> copy = words;
     std::vector<char*> argv;
+    argv.reserve(copy.size() + 1);
     for (std::string& w : copy) argv.push_back(w.data());
     argv.push_back(nullptr);
     pid_t pid = -1;
@@ -181,7 +182,7 @@ class Show {
 };
 
 bool act_turns(Show& show) {
-  show.tell("1. Two GPUs (simulated ones), three jobs that want a whole one each.");
+  tell("1. Two GPUs (simulated ones), three jobs that want a whole one each.");
   const pid_t first = show.start({"run", "--gpus", "1", "--label", "train", "--expect", "3s", "sleep", "3"});
   if (!show.until(1, 0)) return false;
   const pid_t second = show.start({"run", "--gpus", "1", "--label", "render", "--expect", "6s", "sleep", "6"});
@@ -189,7 +190,7 @@ bool act_turns(Show& show) {
   const pid_t third = show.start({"run", "--gpus", "1", "--label", "eval", "sleep", "2"});
   if (!show.until(2, 1)) return false;
   show.status();
-  show.tell("   \"eval\" waits its turn, and sleeps while it does. When \"train\" is done it starts at once:");
+  tell("   \"eval\" waits its turn, and sleeps while it does. When \"train\" is done it starts at once:");
   if (!show.finish(first)) return false;
   if (!show.until(2, 0)) return false;
   show.status();
@@ -197,7 +198,7 @@ bool act_turns(Show& show) {
 }
 
 bool act_sharing(Show& show) {
-  show.tell(
+  tell(
       "2. A share of a card's memory, beside others. Three jobs of 8, 8 and 12 GiB: two fit on\n"
       "   one card, so that the other one stays whole.");
   const pid_t a = show.start({"run", "--vram", "8G", "--label", "chat", "sleep", "2"});
@@ -211,7 +212,7 @@ bool act_sharing(Show& show) {
 }
 
 bool act_death(Show& show) {
-  show.tell("3. kill -9 on berth itself. Its command still computes, so the place stays taken:");
+  tell("3. kill -9 on berth itself. Its command still computes, so the place stays taken:");
   const pid_t wrapper = show.start({"run", "--gpus", "2", "--label", "stubborn", "sleep", "60"});
   if (!show.until(1, 0)) return false;
   pid_t job = show.job_of(wrapper);
@@ -225,7 +226,7 @@ bool act_death(Show& show) {
   ::kill(wrapper, SIGKILL);
   if (!show.finish(wrapper)) return false;
   show.status();
-  show.tell("   Now the command dies as well, and nobody has to clean up: the waiter has its place.");
+  tell("   Now the command dies as well, and nobody has to clean up: the waiter has its place.");
   (void)put("  $ kill -9 " + std::to_string(job) + "\n");
   show.end_job(job);
   if (!show.until(1, 0)) return false;
@@ -238,7 +239,7 @@ bool play(Interruption& interruption) {
   if (!show.begin()) return false;
   (void)put("berth on simulated GPUs: no real card is touched. The leases and processes are real.\n");
   if (!act_turns(show) || !act_sharing(show) || !act_death(show)) return false;
-  show.tell("That was all. In your own shells:  berth run --cpu 1 -- xz -9 bigfile");
+  tell("That was all. In your own shells:  berth run --cpu 1 -- xz -9 bigfile");
   return true;
 }
 

@@ -187,7 +187,9 @@ NoManager ServiceManager::missing(const std::string& root) {
     return {"the memory controller is with cgroup version 1, where only root may make groups",
             "boot with systemd.unified_cgroup_hierarchy=1"};
   const bool root_asks = ::geteuid() == 0;
-  if (addresses(root).empty() && root_asks) return {"no systemd runs here", "start it in a cgroup whose parent gives the memory controller: cgroup.subtree_control"};
+  if (addresses(root).empty() && root_asks)
+    return {"no systemd runs here",
+            "start it in a cgroup whose parent gives the memory controller: cgroup.subtree_control"};
   const std::string user = user_name(::geteuid());
   if (addresses(root).empty())
     return {"no systemd of this user's runs here (systemctl --user status)",

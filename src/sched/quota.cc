@@ -49,8 +49,9 @@ Quotas::Quotas(const Snapshot& snapshot) {
   runs_.reserve(snapshot.parties.size());
   for (const Party& party : snapshot.parties) {
     const auto first = static_cast<uint32_t>(uses_.size());
-    for (uint16_t q = 0; q < quotas.size(); ++q) {
-      const int64_t amount = quota_use(snapshot, party, quotas[q]);
+    for (size_t i = 0; i < quotas.size(); ++i) {
+      const auto q = static_cast<uint16_t>(i);
+      const int64_t amount = quota_use(snapshot, party, quotas[i]);
       if (amount == 0) continue;
       const auto at = known.emplace(std::pair{party.user(), q}, static_cast<uint32_t>(known.size())).first;
       uses_.push_back({at->second, q, amount});
