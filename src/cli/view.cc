@@ -103,8 +103,9 @@ std::string machine_reason(const PoolView& view, int party) {
   std::string why = memory_refusal(now, {}, view.snapshot, {}, party, MachineWord::Stand::seat);
   if (!why.empty()) return why;
   const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
-  return self.pins && !view.snapshot.processors.empty() ? no_processors_left
-                                                        : "its machine refused it a place a moment ago";
+  if (self.pins && !view.snapshot.processors.empty())
+    return std::string(no_processors_left) + ": " + holders_reason(view, party);
+  return "its machine refused it a place a moment ago";
 }
 
 std::string reason_for(const PoolView& view, const Plan& plan, int party) {
@@ -223,7 +224,11 @@ std::vector<const LeaseView*> holders_in_the_way(const PoolView& view, int party
   const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
   for (const LeaseView& lease : view.leases) {
     const Party& other = view.snapshot.parties[static_cast<size_t>(lease.party)];
-    if (other.state != PartyState::held || !compete(other, self)) continue;
+    if (other.state != PartyState::held) continue;
+    // Processors are looked for over all levels.
+    const bool owns_processors = self.pins && self.out && other.processors.count > 0;
+    if (owns_processors) out.push_back(&lease);
+    if (owns_processors || !compete(other, self)) continue;
     if (contend(view.snapshot, lease.party, party)) out.push_back(&lease);
   }
   return out;

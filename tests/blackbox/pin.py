@@ -1,4 +1,5 @@
 """--pin: processors of its own, near its GPU; who does not pin keeps off them; the dead own nothing."""
+import json
 import os
 import signal
 import subprocess
@@ -62,7 +63,7 @@ def test_two_have_different_ones_and_a_third_has_to_wait():
         pool.wait_for(held=2, waiting=1)
         reason = "other leases have the processors that it may use for their own (--pin)"
         wait_until(lambda: reason in pool.err(waits), 10, "the reason", pool)
-        check(pool.leases()[2]["reason"] == reason, pool.leases())
+        check(pool.leases()[2]["reason"].startswith(reason + ": held by sleep ("), pool.leases())
         busy = pool.run("run", "--no-wait", "--pin", "--cpu", "1", "--", "true")
         check(busy.returncode == 75 and reason in busy.stderr, busy)
         dry = pool.run("run", "--dry-run", "--pin", "--cpu", "1", "--", "true")
@@ -164,6 +165,21 @@ def test_it_comes_back_to_others():
         beside.end()
         kill(server.pid, signal.SIGTERM)
         wait_exit(server, 10)
+
+
+def test_who_has_them_is_named_at_any_level():
+    """A record that takes nothing of the book, inside of a lease that is none: whose it is can be seen."""
+    with Pool(cpu=len(ALL) + 4) as pool:
+        outer = pool.spawn("run", "--cpu", "1", "--", berth(), "run", "--pin", "--cpu", "1", "--", "sleep", "600")
+        pool.wait_for(held=2, waiting=0)
+        inner = [lease for lease in pool.leases() if lease["parent"]][0]
+        busy = subprocess.run(["taskset", "-c", inner["granted"]["processors"], berth(), "run", "--no-wait", "--pin",
+                               "--cpu", "1", "--", "true"], env=pool.env, capture_output=True, text=True, timeout=30,
+                              check=False)
+        check(busy.returncode == 75, busy)
+        check(inner["id"] in [lease["id"] for lease in json.loads(busy.stderr)["holders"]], busy.stderr)
+        kill(outer.pid, signal.SIGTERM)
+        wait_exit(outer, 10)
 
 
 def test_hold_says_which():
