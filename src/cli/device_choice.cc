@@ -99,6 +99,7 @@ void number_neighbours(const std::vector<const Device*>& devices, std::vector<De
     }
   number_groups(link, refs, &DeviceRef::link);
   std::vector<size_t> node;
+  node.reserve(devices.size());
   for (const Device* d : devices) node.push_back(static_cast<size_t>(d->numa_node + 1));
   number_groups(node, refs, &DeviceRef::numa);
 }

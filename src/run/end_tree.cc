@@ -15,13 +15,13 @@ namespace {
 constexpr int64_t look_again_us = 100'000;       // for those who go without being our children
 constexpr int64_t kill_patience_us = 1'000'000;  // a process that sits in the kernel goes when that lets it
 
-}  // namespace
-
 // A stopped process hears neither TERM nor KILL's like before it goes on.
-void TreeEnd::send(pid_t pid, int signal) {
+void send(pid_t pid, int signal) {
   ::kill(pid, signal);
   ::kill(pid, SIGCONT);
 }
+
+}  // namespace
 
 void TreeEnd::begin() {
   if (begun()) return;

@@ -37,7 +37,6 @@ class TreeEnd {
   void pass_on(int signal);
 
  private:
-  void send(pid_t pid, int signal);
 
   pid_t command_;
   int64_t grace_us_;
