@@ -37,7 +37,6 @@ class TreeEnd {
   void pass_on(int signal);
 
  private:
-
   pid_t command_;
   int64_t grace_us_;
   std::function<bool(pid_t)> is_ours_;
