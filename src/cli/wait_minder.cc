@@ -17,7 +17,7 @@
 
 namespace berth {
 
-WaitMinder::WaitMinder(int pid_fd, std::string last_words) {
+WaitMinder::WaitMinder(int pid_fd, const std::string& last_words) {
   std::array<int, 2> line{};
   if (::pipe2(line.data(), O_CLOEXEC) != 0) return;
   OwnFd theirs(line[0]);

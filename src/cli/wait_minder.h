@@ -19,7 +19,7 @@ class WaitMinder {
  public:
   // `last_words`: goes to stdout should this process end before dismiss(); "" for nothing. When the
   // process behind `pid_fd` ends, this one is sent SIGTERM. Where no process can be made there is none.
-  WaitMinder(int pid_fd, std::string last_words);
+  WaitMinder(int pid_fd, const std::string& last_words);
   ~WaitMinder() { dismiss(); }
   WaitMinder(const WaitMinder&) = delete;
   WaitMinder& operator=(const WaitMinder&) = delete;
