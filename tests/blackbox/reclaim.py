@@ -23,6 +23,14 @@ def server(pool, *options, claim=("-r", "slot=1"), command=("sleep", "600"), lab
     return process
 
 
+def stubborn(pool, *options, script="trap '' TERM; {ready}; while :; do sleep 0.1; done"):
+    """A server whose command has its traps set; unless `script` says else, it heeds no TERM."""
+    ready = os.path.join(pool.tmp, "deaf")
+    process = server(pool, *options, command=("sh", "-c", script.replace("{ready}", f"touch {ready}")))
+    wait_until(lambda: os.path.exists(ready), what="the command to have its traps", pool=pool)
+    return process
+
+
 def high(pool, *command, claim=("-r", "slot=1"), priority="5", label="high"):
     return pool.spawn("run", *claim, "-p", priority, "-l", label, "--", *(command or ("sleep", "600")))
 
@@ -136,7 +144,7 @@ def test_two_waiters_at_once_and_no_over_grant():
 
 def test_who_ignores_it_is_shown_and_keeps_its_place():
     with Pool(slot=1) as pool:
-        one = server(pool, "--grace", "300ms", command=("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"))
+        one = stubborn(pool, "--grace", "300ms")
         other = high(pool)
         wait_until(lambda: "did not" in whys(pool, one), what="it to be shown", pool=pool)
         lease = pool.lease_of(one)
@@ -154,7 +162,7 @@ def test_who_ignores_it_is_shown_and_keeps_its_place():
 
 def test_who_ignores_a_hand_is_shown_and_may_be_asked_by_a_waiter():
     with Pool(slot=1) as pool:
-        one = server(pool, "--grace", "300ms", command=("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"))
+        one = stubborn(pool, "--grace", "300ms")
         ident = pool.lease_of(one)["id"]
         check(pool.run("reclaim", ident).returncode == 0, "reclaim")
         said = "was asked by hand to give way and did not"
@@ -194,8 +202,8 @@ def test_a_signal_ends_it_and_run_says_76():
         check(wait_exit(other) == 0, "the job")
         job = history(pool, "server")[-1]
         check(job["how"] == "reclaimed" and job["status"] == 76 and "gave way to high" in job["reason"], job)
-        one = server(pool, "--reclaim-signal", "USR1", command=("sh", "-c", "trap 'echo saved; exit 0' USR1; "
-                                                                "while :; do sleep 0.05; done"))
+        one = stubborn(pool, "--reclaim-signal", "USR1",
+                       script="trap 'echo saved; exit 0' USR1; {ready}; while :; do sleep 0.05; done")
         other = high(pool, "true")
         check(wait_exit(one) == 76 and pool.out(one) == "saved\n", pool.err(one))
         check(wait_exit(other) == 0, "the job")
@@ -203,8 +211,8 @@ def test_a_signal_ends_it_and_run_says_76():
 
 def test_preemptible_is_ended_with_its_tree_after_the_grace():
     with Pool(slot=1) as pool:
-        script = "trap '' TERM; (trap '' TERM; exec sleep 600) & while :; do sleep 0.1; done"
-        one = server(pool, "--grace", "300ms", "--preemptible", command=("sh", "-c", script))
+        one = stubborn(pool, "--grace", "300ms", "--preemptible",
+                       script="trap '' TERM; sleep 600 & {ready}; while :; do sleep 0.1; done")
         begun = time.monotonic()
         other = high(pool, "true")
         check(wait_exit(one) == 76, pool.err(one))

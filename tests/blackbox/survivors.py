@@ -5,7 +5,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from berthtest import (Pool, check, is_running, kill, main, pid_ended, wait_exit, wait_until)  # noqa: E402
+from berthtest import (Pool, check, is_running, kill, main, pid_ended, proc_state, wait_exit, wait_until)  # noqa: E402
 
 # Becomes a process that has nothing open and nobody above it: two forks, a session of its own. As good
 # daemons do, the first process ends when the last one stands.
@@ -165,7 +165,7 @@ def test_orphans_do_not_stay_as_zombies():
 
         def zombies():
             text = open(f"/proc/{holder.pid}/task/{holder.pid}/children", encoding="ascii").read()
-            return [p for p in text.split() if open(f"/proc/{p}/stat").read().rsplit(")", 1)[1].split()[0] == "Z"]
+            return [p for p in text.split() if proc_state(p) == "Z"]
         wait_until(lambda: not zombies(), what="orphans are taken in")
         holder.stdin.close()
         check(wait_exit(holder) == 1, pool.err(holder))
