@@ -23,7 +23,8 @@ constexpr OptionHelp wait_options[] = {
      "knows."},
     {"--timeout DUR", "exit 124 if its turn has not come after DUR", ""},
     {"-p, --priority N", "more is sooner; default 0",
-     "Values above the pool's policy.max_priority (10) are lowered to it, root's are not. One point outweighs "
+     "May be negative. Values above the pool's policy.max_priority (10) are lowered to it, root's are not. One point "
+     "outweighs "
      "policy.age (an hour) of waiting."},
     {"--expect DUR|learned", "how long it will take",
      "Who says so may be let past larger jobs that wait, where it will be gone before they can start. It is not "
@@ -78,7 +79,7 @@ constexpr OptionHelp run_hold_options[] = {
     {"--reclaimable", "",
      "It may be asked to give way to a job of higher priority that waits, where its going is what that one needs. How, "
      "and what comes of it, the next ones say. A job that does not give way within the --grace is shown so, and keeps "
-     "its place. berth busy keeps it from being asked for a while."},
+     "its place. Only who waits asks: --no-wait does not. berth busy keeps it from being asked for a while."},
     {"--on-reclaim CMD", "",
      "Run by sh when it is asked: the job lets go of what it has, and runs on. Its place is given away once the driver "
      "shows the GPU memory free; where there is none, once CMD has ended with 0. It is queued at its old place in "
@@ -86,16 +87,22 @@ constexpr OptionHelp run_hold_options[] = {
      "but behind those it gave way to, and has its place back by itself."},
     {"--on-return CMD", "", "Run by sh when it has its place back, or was let off after --on-reclaim."},
     {"--reclaim-signal SIG", "",
-     "Without --on-reclaim, or after one that did not help: sent to the job's command. Unless it is said, TERM, to CMD "
-     "and all that it started. run exits 76 where CMD was ended by it."},
+     "Without --on-reclaim it is sent to CMD; unless it is said, TERM, to CMD and all that it started. With one it is "
+     "sent only where it is said, after a hook that did not help. If CMD ends within the --grace, run exits 76, "
+     "whatever "
+     "its own status."},
     {"--preemptible", "",
      "When the --grace is over it is ended for it, as by --limit: TERM, and KILL after the grace."},
-    {"--requeue", "", "Ended by it, CMD is queued again at its old place in line, and started anew."},
+    {"--requeue", "",
+     "A CMD that ended by the reclaim signal, or by --preemptible, is queued again at its old place in line and "
+     "started "
+     "anew, also if it ended with 0: it must be safe to repeat."},
     {"--threads N", "", "Sets OMP_NUM_THREADS and the like for CMD; --cpu N implies it."},
     {"--pin", "",
      "With --cpu N: N processors that no other such lease has, beside its GPUs (NUMA), together, on whole cores. Who "
      "does "
-     "not pin and starts after it keeps off them, where enough are left. CMD finds them in BERTH_PROCESSORS, as 0-3,8. "
+     "not pin and starts after it keeps off them for its life, where enough are left; who runs already does not. CMD "
+     "finds them in BERTH_PROCESSORS, as 0-3,8. "
      "Where the others have all that this shell may use it waits, and holds up nobody."},
     {"--nice N, --idle-io", "", "Politeness towards others."},
     {"--visible index|uuid", "",
@@ -179,11 +186,11 @@ constexpr HelpSection adopt_sections[] = {{"CLAIM", "none: what the driver says"
                                           {"", "", adopt_options}};
 
 constexpr OptionHelp resize_options[] = {
-    {"-g, --gpus N", "N of what it has; fewer: the last ones go", ""},
+    {"-g, --gpus N", "N in all; fewer: the last ones go",
+     "More: as much of each as it has of those. Not together with --vram or --compute."},
     {"--vram SIZE, --compute PCT", "that much of each of its GPUs",
-     "Of a whole card, which is then shared with others: what is not named stays all of it. Not together with another "
-     "--gpus."},
-    {"--cpu N, --ram SIZE, -r, --resource NAME=AMOUNT", "repeatable", ""},
+     "Of a whole card, which is then shared with others: what is not named stays all of it."},
+    {"--cpu N, --ram SIZE, -r, --resource NAME=AMOUNT", "repeatable", "Not the --cpu of a lease with --pin."},
     {"--ttl DUR", "from now on, for a hold that had one", ""},
 };
 constexpr HelpSection resize_sections[] = {{"CLAIM", "what is not named stays", resize_options}};
@@ -198,8 +205,8 @@ constexpr VerbHelp table[] = {
     {"hold", "the same place without a command, for as long as a process lives",
      "hold [CLAIM] [WAIT] --for PID [--ttl DUR] [--print WHAT]",
      "A place without a command, until process PID is gone, DUR has passed, or it is\n"
-     "released. CLAIM and WAIT as for run. A keeper is left in the background; it has\n"
-     "none of the caller's descriptors.\n",
+     "released. CLAIM and WAIT as for run, but for --dry-run. A keeper is left in\n"
+     "the background; it has none of the caller's descriptors.\n",
      hold_sections, "Not local gpu=$(...) or export gpu=$(...) on one line: that loses the failure.\n",
      "eval \"$(berth hold --for $$ --gpus 1 --print env)\" || exit\n"
      "gpu=$(berth hold --for $$ --gpus 1 --print index) || exit\n"
@@ -281,12 +288,12 @@ constexpr VerbHelp table[] = {
      "/var/lib/berth/history.db. A berth that was killed leaves no word.\n",
      history_sections, "",
      "berth history --since 2d --label train\n"
-     "berth history --json | jq '.jobs[] | select(.how!=\"exited\") | .cmd'\n"},
+     "berth history --json | jq '.jobs[] | select(.status!=0) | .cmd'\n"},
     {"doctor",
      "what is wrong with this pool or machine, and the mend",
      "doctor",
      "Looks at the pool and the machine and says what is wrong, whose it is, and the\n"
-     "mend: a command where there is one, after # if it takes root or another user.\n"
+     "mend: a command where there is one, after # if it is not for this shell alone.\n"
      "Changes nothing. Exit 0 if all is well, 1 if anything is not.\n",
      {},
      "",

@@ -31,14 +31,14 @@ ClaimWish wish_of(const RunOptions& options) {
 }
 
 std::string amount_text(const std::string& what, int64_t amount) {
-  return what == "vram" ? show_size(amount) : describe_amount(what, amount);
+  return what == "vram" ? show_size(amount) + " vram" : describe_amount(what, amount);
 }
 
 int refuse(const Resized& resized) {
   if (!resized.shortfalls.empty()) {
     std::string text;
     for (const Shortfall& s : resized.shortfalls)
-      text += std::string(text.empty() ? "" : "; ") + "there are " + amount_text(s.what, s.there) + " " + s.what +
+      text += std::string(text.empty() ? "" : "; ") + "there are " + amount_text(s.what, s.there) +
               ", and it would have " + amount_text(s.what, s.asked);
     say("resize: never: " + text);
     return exit_status::impossible;
