@@ -296,9 +296,9 @@ void GivingWayCompanion::gave() {
   by_hand_ = false;
   perform(way_.on(GivingWay::Event::gave, monotonic_us()));
   seat_.ledger.set_cancel_fd(-1);  // signals are the command's, which runs on
-  look_for_seat();
   say("gave way" + for_whom + "; it comes back when there is room");
-  record_given_away(place_, seat_, reason_);
+  record_given_away(place_, seat_, reason_);  // while the seat is still what it was
+  look_for_seat();
 }
 
 void GivingWayCompanion::look_for_seat() {

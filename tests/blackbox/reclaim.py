@@ -424,6 +424,8 @@ def test_reclaim_by_hand():
         check(done.returncode == 0 and done.stdout == "" and done.stderr == "", done)
         wait_until(lambda: lines(loaded), what="there and back again", pool=pool)
         check(len(lines(path)) == 1 and pool.lease_of(one)["id"] == ident, pool.leases())
+        said = pool.err(one)
+        check(said.index("gave way by hand") < said.index("has its place again"), said)
         # An equal that waits has the place.
         equal = pool.spawn("run", "-r", "slot=1", "--", "sleep", "600")
         pool.wait_for(waiting=1)
