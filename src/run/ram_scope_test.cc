@@ -27,6 +27,15 @@ class ScopeTree {
                              "memory.events", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"})
       machine.write(group + "/" + file, "");
   }
+  // A machine with version 1, and the group that is made there.
+  [[nodiscard]] std::string version1() const {
+    for (const char* group : {"memory", "memory/x"})
+      machine.write("sys/fs/cgroup/" + std::string(group) + "/memory.limit_in_bytes", "9223372036854771712\n");
+    machine.write("proc/self/cgroup", "4:memory:/x\n0::/\n");
+    std::string group = "sys/fs/cgroup/memory/x/" + name;
+    kernel_makes(group);
+    return group;
+  }
 };
 
 TEST(RamScope, StandsBesideItsMakerInVersion2) {
@@ -54,11 +63,7 @@ TEST(RamScope, StandsBesideItsMakerInVersion2) {
 
 TEST(RamScope, StandsBelowItsMakerInVersion1) {
   const ScopeTree t;
-  t.machine.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
-  t.machine.write("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "9223372036854771712\n");
-  t.machine.write("proc/self/cgroup", "4:memory:/x\n0::/\n");
-  const std::string group = "sys/fs/cgroup/memory/x/" + t.name;
-  t.kernel_makes(group);
+  const std::string group = t.version1();
   const auto scope = RamScope::make(t.machine.root(), 100 * mib);
   ASSERT_TRUE(scope);
   EXPECT_EQ(t.read(group + "/memory.limit_in_bytes"), std::to_string(hard_limit_bytes(100 * mib)));
@@ -117,11 +122,7 @@ TEST(RamScope, OfAServiceManagerIsJoinedOnlyWhereItLimits) {
 
 TEST(RamScope, FilesThatTheKernelCouldDropAreNoPartOfThePeak) {
   const ScopeTree t;
-  t.machine.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
-  t.machine.write("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "9223372036854771712\n");
-  t.machine.write("proc/self/cgroup", "4:memory:/x\n0::/\n");
-  const std::string group = "sys/fs/cgroup/memory/x/" + t.name;
-  t.kernel_makes(group);
+  const std::string group = t.version1();
   const auto scope = RamScope::make(t.machine.root(), 100 * mib);
   ASSERT_TRUE(scope);
   EXPECT_EQ(scope->peak_bytes(), std::nullopt);
