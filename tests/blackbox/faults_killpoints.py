@@ -153,6 +153,16 @@ def killed_at(scenario, pool, name, nth):
     return where, status, (left if len(left) != scenario.keeps else []) + [f"../{name}" for name in beside]
 
 
+def recorded(scenario, pool):
+    """The calls of a run that nobody disturbs."""
+    trace = os.path.join(pool.tmp, "trace")
+    scenario.before(pool)
+    recorder = Launcher(pool, trace=trace)
+    status = scenario.run(pool, recorder)
+    check(status in (0, 124), f"recorded run: exit {status}: {recorder.said()!r}")
+    return calls_of(trace, pool.path)
+
+
 def all_points(scenario_class):
     why = strace_missing()
     if why:
@@ -163,12 +173,8 @@ def all_points(scenario_class):
         pool.__enter__()
     try:
         scenarios = [scenario_class() for _ in range(workers)]
-        trace = os.path.join(pools[0].tmp, "trace")
-        scenarios[0].before(pools[0])
-        recorder = Launcher(pools[0], trace=trace)
-        status = scenarios[0].run(pools[0], recorder)
-        check(status in (0, 124), f"recorded run: exit {status}: {recorder.said()!r}")
-        points = calls_of(trace, pools[0].path)
+        # On a busy machine a run makes calls that another has no need of (a second look, another try at the lock).
+        points = min((recorded(scenarios[0], pools[0]) for _ in range(3)), key=len)
         check(len(points) > 20, f"only {len(points)} calls were recorded")
 
         def share(i):
@@ -189,7 +195,7 @@ def all_points(scenario_class):
             found = [line for lines in executor.map(share, range(workers)) for line in lines]
         if found:
             fail(f"{len(found)} of {len(points)} points:\n    " + "\n    ".join(found))
-        check(sum(killed) >= len(points) - 15, f"of {len(points)} only {sum(killed)} were killed")
+        check(sum(killed) >= 0.75 * len(points), f"of {len(points)} only {sum(killed)} were killed")
         return f"{len(points)} points, {sum(killed)} killed"
     finally:
         for pool in pools:

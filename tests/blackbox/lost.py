@@ -1,8 +1,11 @@
 """A lease that is removed behind its job's back: entered again where its place is free, told where not."""
+import array
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import termios
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from berthtest import Pool, berth, check, children, kill, main, wait_exit, wait_until  # noqa: E402
@@ -119,12 +122,29 @@ def test_what_release_ends_stays_ended():
             check("removed" not in end(process, pool), "it spoke of a loss")
 
 
+def wait_heard(pool, process, lease):
+    """Waits until the supervisor has emptied its bell, and sleeps again."""
+    bell = os.open(os.path.join(pool.path, f"u{os.geteuid()}", lease + ".b"), os.O_RDWR | os.O_NONBLOCK)
+
+    def heard():
+        left = array.array("i", [0])
+        fcntl.ioctl(bell, termios.FIONREAD, left)
+        with open(f"/proc/{process.pid}/stat", encoding="ascii") as f:
+            return left[0] == 0 and f.read().rsplit(")", 1)[1].split()[0] == "S"
+
+    try:
+        wait_until(heard, what="the bell to be heard", pool=pool)
+    finally:
+        os.close(bell)
+
+
 def test_a_resized_lease_is_missed_too_and_comes_back_as_it_was_last():
     with Pool(slot=3) as pool:
         process = pool.spawn("run", "-r", "slot=3", "--", "sleep", "600")
         pool.wait_for(held=1)
         lease = pool.leases("held")[0]["id"]
         check(pool.run("resize", lease, "-r", "slot=1").returncode == 0, "resize")
+        wait_heard(pool, process, lease)
         os.unlink(os.path.join(pool.path, record(pool)))
         pool.wait_for(held=1)
         check(pool.leases("held")[0]["claim"]["resources"] == {"slot": 1}, pool.leases())
