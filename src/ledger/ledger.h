@@ -15,6 +15,7 @@
 
 #include "base/result.h"
 #include "core/snapshot.h"
+#include "ledger/pool_config.h"
 #include "ledger/record.h"
 
 namespace berth {

@@ -1,7 +1,7 @@
 // LocalLedger: a party's door to a pool that is a directory on this machine.
 //
 // Where things lie in the pool:
-//   pool                 symlink: capacities and policy                       (record.h)
+//   pool                 symlink: capacities and policy                       (pool_config.h)
 //   h1,... w1,... a1,... symlink: a record, one a party                       (record.h)
 //   u<DIR>/              0755, one a uid, so that nobody else can touch what is in it:
 //   u<DIR>/<ID>.l        FIFO 0644: the life. The party and its job's tree hold the write end

@@ -16,6 +16,7 @@
 #include "base/sys.h"
 #include "base/user.h"
 #include "ledger/machine.h"
+#include "ledger/record.h"
 
 namespace berth {
 

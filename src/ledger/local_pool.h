@@ -12,7 +12,7 @@
 #include "base/own_fd.h"
 #include "base/result.h"
 #include "core/snapshot.h"
-#include "ledger/record.h"
+#include "ledger/pool_config.h"
 
 namespace berth {
 

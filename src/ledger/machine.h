@@ -1,7 +1,7 @@
 // What this machine has, as its kernel says, before anybody has said anything else.
 #pragma once
 
-#include "ledger/record.h"
+#include "ledger/pool_config.h"
 
 namespace berth {
 

@@ -38,8 +38,7 @@ namespace berth {
 inline constexpr size_t max_name_bytes = 255;     // NAME_MAX
 inline constexpr size_t max_target_bytes = 4095;  // what symlink(2) takes
 inline constexpr size_t max_dir_bytes = 24;
-inline constexpr size_t max_pin_bytes = 64;       // of the text of a lease's own processors
-inline constexpr size_t max_pool_resources = 64;  // that a config gives capacities of
+inline constexpr size_t max_pin_bytes = 64;  // of the text of a lease's own processors
 
 // What people want to know of a party and no plan needs.
 struct PartyInfo {
@@ -98,14 +97,5 @@ enum class Decoded {
 
 // The lines after the first of a target. Unknown keys are skipped.
 [[nodiscard]] PartyInfo decode_info(std::string_view target);
-
-// The pool's own entry, a symlink named "pool": "berth=1 cpu=2 ram=25263214592 policy.age=3600".
-struct PoolConfig {
-  std::vector<NamedAmount> capacities;  // amount 0 is allowed here
-  Policy policy;
-};
-[[nodiscard]] std::string encode_config(const PoolConfig& config);
-// False for anything that is not a config of version 1; `config` is then unchanged.
-[[nodiscard]] bool decode_config(std::string_view text, PoolConfig& config);
 
 }  // namespace berth

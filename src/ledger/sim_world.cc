@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "ledger/record.h"
 #include "ledger/sim_ledger.h"
 #include "sched/plan.h"
 

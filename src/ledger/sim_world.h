@@ -25,7 +25,7 @@
 #include <vector>
 
 #include "core/snapshot.h"
-#include "ledger/record.h"
+#include "ledger/pool_config.h"
 #include "ledger/sim_fiber.h"
 
 namespace berth {
