@@ -118,6 +118,12 @@ def proc_state(pid):
         return ""
 
 
+def sleeps(pid):
+    """How often a process has gone to sleep."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as f:
+        return [int(line.split()[1]) for line in f if line.startswith("voluntary_ctxt_switches")][0]
+
+
 def is_running(pid):
     """True while the process exists and is no zombie."""
     return proc_state(pid) not in ("", "Z", "X")

@@ -8,7 +8,7 @@ import sys
 import termios
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from berthtest import Pool, berth, check, children, kill, main, wait_exit, wait_until  # noqa: E402
+from berthtest import Pool, berth, check, children, kill, main, sleeps, wait_exit, wait_until  # noqa: E402
 from faultkit import strace_missing  # noqa: E402
 
 
@@ -98,12 +98,6 @@ def test_on_lost_term_ends_the_command():
         check("--on-lost term" in pool.err(process), pool.err(process))
 
 
-def looks(process):
-    """How often the supervisor has looked at its entries, told by how often it has slept."""
-    with open(f"/proc/{process.pid}/status", encoding="ascii") as f:
-        return [int(line.split()[1]) for line in f if line.startswith("voluntary_ctxt_switches")][0]
-
-
 def test_what_release_ends_stays_ended():
     with Pool(slot=2) as pool:
         jobs = []
@@ -111,11 +105,11 @@ def test_what_release_ends_stays_ended():
             process = pool.spawn("run", "-r", "slot=1", *options, "--", "sleep", "600")
             wait_until(lambda p=process: (pool.lease_of(p) or {}).get("state") == "held", what="held", pool=pool)
             jobs.append((process, pool.lease_of(process)["id"]))
-        wait_until(lambda: all(looks(p) > 2 for p, _ in jobs), what="their first looks")
+        wait_until(lambda: all(sleeps(p.pid) > 2 for p, _ in jobs), what="their first looks")
         for _, lease in jobs:
             check(pool.run("release", lease).returncode == 0, "release")
-        before = [looks(p) for p, _ in jobs]
-        wait_until(lambda: all(looks(p) > b + 1 for (p, _), b in zip(jobs, before)), what="their looks after it")
+        before = [sleeps(p.pid) for p, _ in jobs]
+        wait_until(lambda: all(sleeps(p.pid) > b + 1 for (p, _), b in zip(jobs, before)), what="their looks after it")
         check(not pool.leases(), "one came back")
         for process, _ in jobs:
             check(process.poll() is None, "it was ended")

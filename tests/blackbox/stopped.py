@@ -6,7 +6,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from berthtest import (Pool, Witness, check, descendants, job_of, kill, main, proc_state, wait_exit,  # noqa: E402
+from berthtest import (Pool, Witness, check, descendants, job_of, kill, main, proc_state, sleeps, wait_exit,  # noqa: E402
                        wait_until)
 
 ROUNDS = 20
@@ -159,8 +159,10 @@ def test_job_that_stops_itself_holds():
         holder = pool.spawn("run", "-r", "slot=1", "--", *witness.job("slot:1", -1, "holder"), preexec_fn=os.setpgrp)
         job, _ = witness.started("holder")
         waiter, = line_up(pool, witness, ["next"])
+        before = sleeps(holder.pid)
         kill(job, signal.SIGSTOP)
         wait_stopped(job)
+        wait_until(lambda: sleeps(holder.pid) > before and proc_state(holder.pid) != "R", what="the wrapper to hear of it")
         check(proc_state(holder.pid) == "S", "the wrapper of a command in the background stopped")
         kill(job, signal.SIGCONT)
         wait_until(lambda: proc_state(job) == "S", 5, "the command to go on", pool)
