@@ -116,6 +116,7 @@ Way GivingWayCompanion::published() const {
   way.reclaimable = true;
   way.preemptible = place_.options().preemptible;
   way.idle = idle_;
+  way.doubtful = doubtful_;
   way.busy = not_just_now() && way_.stage() == GivingWay::Stage::settled;
   way.yielding = way_.yielding();
   way.unheeded = way_.stage() == GivingWay::Stage::unheeded || gave_in_vain_until_us_ >= 0;
@@ -216,6 +217,7 @@ void GivingWayCompanion::perform(GivingWay::Deed deed) {
       next_give_us_ = -1;
       unheeded_by_hand_ = by_hand_ && !waiter_;
       by_hand_ = false;
+      doubtful_ = true;
       kept_its_place_ = "did not give way" + (waiter_ ? asker() : ", asked by hand");
       say("it has not given way" + asker() + " and keeps its place");
       break;
@@ -293,7 +295,7 @@ void GivingWayCompanion::gave() {
   const std::string for_whom = asker();
   reason_ = "gave way" + for_whom;
   kept_its_place_.clear();
-  by_hand_ = false;
+  by_hand_ = doubtful_ = false;
   perform(way_.on(GivingWay::Event::gave, monotonic_us()));
   seat_.ledger.set_cancel_fd(-1);  // signals are the command's, which runs on
   say("gave way" + for_whom + "; it comes back when there is room");

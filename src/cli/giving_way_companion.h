@@ -82,6 +82,7 @@ class GivingWayCompanion : public Companion {
   bool by_hand_ = false;
   bool unheeded_by_hand_ = false;  // by nobody else: then it is shown until it is asked again
   bool idle_ = false;
+  bool doubtful_ = false;  // since it did not give way, until it does
   std::vector<PartyKey> unheeded_for_;
   int64_t gave_in_vain_until_us_ = -1;
   bool lost_ = false;

@@ -61,6 +61,7 @@ class Search {
       }
       if (waiters.size() < 2 || !let_off(waiters)) break;
     }
+    put_off_those_beside_doubtful_ones();
     return std::move(out_);
   }
 
@@ -72,6 +73,7 @@ class Search {
     const Party& pa = at(a);
     const Party& pb = at(b);
     if (pa.way.yielding != pb.way.yielding) return pa.way.yielding;
+    if (pa.way.doubtful != pb.way.doubtful) return pb.way.doubtful;
     if (pa.priority != pb.priority) return pa.priority < pb.priority;
     if (pa.seated_us != pb.seated_us) return pa.seated_us > pb.seated_us;
     return pa.key() < pb.key();
@@ -175,6 +177,16 @@ class Search {
         gone_[holder] = true;
     }
     return out_.size() < before;
+  }
+
+  void put_off_those_beside_doubtful_ones() {
+    std::vector<int> waiters;
+    for (const Reclaim& r : out_)
+      if (r.waiter != Reclaim::by_hand && at(r.holder).way.doubtful) waiters.push_back(r.waiter);
+    std::erase_if(out_, [&](const Reclaim& r) {
+      const Way& way = at(r.holder).way;
+      return !way.doubtful && !way.yielding && std::find(waiters.begin(), waiters.end(), r.waiter) != waiters.end();
+    });
   }
 
   const Snapshot& snapshot_;

@@ -7,8 +7,9 @@
 //
 // Down the line, for each waiter that has to wait: the fewest holders whose going would seat it, counting
 // as gone already whoever was asked for one before it. Who is about it already (Way::yielding) costs
-// nothing more, so the choice stays what it was; among equals the lowest priority goes, then who
-// sat down last, for it has least to lose. At the end everybody without whom all the same waiters would be seated
+// nothing more, so the choice stays what it was; then go those that heeded who asked them last; then the lowest
+// priority, then who sat down last, for it has least to lose. Where one that did not (Way::doubtful) is needed beside
+// others, it is asked first and they when it is gone: else they might give way in vain. At the end everybody without whom all the same waiters would be seated
 // is let off. Nobody is asked in vain, and none of those asked is one too many; the choice is of the fewest
 // where three of the twelve cheapest suffice, else it is good and not always best: see the .cc.
 #pragma once

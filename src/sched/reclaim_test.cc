@@ -96,6 +96,24 @@ TEST_F(Reclaims, AskTheLowestPriorityAndThenWhoSatDownLast) {
   EXPECT_EQ(asked(), "2>4");
 }
 
+TEST_F(Reclaims, AskWhoHeededTheLastTimeFirst) {
+  yields(cpu(1), -1);
+  yields(cpu(1), 0);
+  pool.holds(cpu(2));
+  pool.waits(cpu(1), 5);
+  way(0).doubtful = true;
+  EXPECT_EQ(asked(), "1>3");
+}
+
+TEST_F(Reclaims, AskADoubtfulOneAloneAndTheOthersWhenItIsGone) {
+  yields(cpu(2));
+  yields(cpu(2));
+  pool.waits(cpu(4), 5);
+  way(0).doubtful = true;
+  EXPECT_EQ(asked(), "0>2");
+  EXPECT_EQ(asked({true}), "1>2");
+}
+
 TEST_F(Reclaims, StayWithWhoIsAboutItAlready) {
   yields(cpu(1), 1);
   yields(cpu(1), 0);
@@ -197,7 +215,9 @@ TEST_F(Reclaims, StandBehindThoseForWhomTheyGaveWay) {
 
 // ---- of every small pool ----
 
-Snapshot any_yielding_pool() {
+enum class Doubts { none, some };
+
+Snapshot any_yielding_pool(Doubts doubts = Doubts::none) {
   const WithCards with_cards = *rc::gen::arbitrary<bool>() ? WithCards::yes : WithCards::no;
   PoolSketch pool({{"cpu", 4}, {"ram", 4}, {"lic", 3}});
   const int holders = *rc::gen::inRange(4, 9);
@@ -213,6 +233,7 @@ Snapshot any_yielding_pool() {
     p.way.yielding = p.way.reclaimable && *rc::gen::inRange(0, 5) == 0;
     p.way.unheeded = p.way.reclaimable && *rc::gen::inRange(0, 9) == 0;
     p.way.asked = p.way.unheeded && *rc::gen::inRange(0, 2) == 0;
+    p.way.doubtful = doubts == Doubts::some && p.way.reclaimable && *rc::gen::inRange(0, 2) == 0;
     p.seated_us = 1'000 + *rc::gen::inRange(0, 5);
     s.any_reclaimable |= p.way.reclaimable;
   }
@@ -309,10 +330,35 @@ RC_GTEST_PROP(ReclaimProperties, TheOrderOfThePartiesPlaysNoPart, ()) {
   RC_ASSERT(names(s) == names(turned));
 }
 
+// They are asked one after the other where one of them may stay; but in the end for each it is enough.
+RC_GTEST_PROP(ReclaimProperties, NobodyGivesWayBesideADoubtfulOneThatHasNot, ()) {
+  Snapshot s = any_yielding_pool(Doubts::some);
+  std::vector<bool> gone(s.parties.size(), false);
+  std::vector<int> waiters;
+  int rounds = 0;
+  for (auto asked = reclaims(s, gone); !asked.empty() && rounds < 12; asked = reclaims(s, gone), ++rounds) {
+    std::vector<int> doubted;
+    for (const Reclaim& r : asked)
+      if (s.parties[static_cast<size_t>(r.holder)].way.doubtful) doubted.push_back(r.waiter);
+    for (const Reclaim& r : asked) {
+      const Way& way = s.parties[static_cast<size_t>(r.holder)].way;
+      const bool waits_for_one = std::find(doubted.begin(), doubted.end(), r.waiter) != doubted.end();
+      RC_ASSERT(way.doubtful || way.yielding || !waits_for_one);
+      gone[static_cast<size_t>(r.holder)] = true;
+      waiters.push_back(r.waiter);
+    }
+  }
+  RC_CLASSIFY(rounds > 1);
+  RC_ASSERT(rounds < 12);
+  const Plan after = plan(s, gone);
+  for (const int waiter : waiters)
+    if (waiter >= 0) RC_ASSERT(verdict(after, waiter) == Verdict::seat);
+}
+
 // They go one after the other, in any order, and stand in line again, behind those for whom they went: nobody
 // gets back at once what he has just given away, so it comes to an end.
 RC_GTEST_PROP(ReclaimProperties, ItComesToAnEndInWhateverOrderTheyGo, ()) {
-  Snapshot s = any_yielding_pool();
+  Snapshot s = any_yielding_pool(Doubts::some);
   int gone = 0;
   for (auto asked = reclaims(s); !asked.empty() && gone < 20; asked = reclaims(s), ++gone) {
     const int who = asked[static_cast<size_t>(*rc::gen::inRange<int>(0, static_cast<int>(asked.size())))].holder;

@@ -160,6 +160,35 @@ def test_who_ignores_it_is_shown_and_keeps_its_place():
         kill(one.pid, signal.SIGKILL)
 
 
+def test_beside_one_that_did_not_heed_the_others_are_asked_when_it_has_gone():
+    with Pool(slot=2) as pool:
+        one = stubborn(pool, "--grace", "300ms")
+        told, path = hook(pool, "told")
+        other = server(pool, "--on-reclaim", told, label="other")
+        for waiter in range(2):
+            both = high(pool, claim=("-r", "slot=2"), label=f"both{waiter}")
+            wait_until(lambda n=waiter: pool.err(one).count("keeps its place") == n + 1, what="it to stay", pool=pool)
+            wait_until(lambda: whys(pool, one).endswith("and did not"), what="it to be shown", pool=pool)
+            kill(both.pid, signal.SIGTERM)
+            wait_exit(both)
+            wait_until(lambda: not pool.lease_of(one)["reclaim_requested"], what="the request to be over", timeout=15,
+                       pool=pool)
+            check(pool.lease_of(other)["state"] == "held" or waiter == 0, "it has its place again")
+            wait_until(lambda: pool.lease_of(other)["state"] == "held", what="the other one to be back", pool=pool)
+            if waiter == 0:
+                before = len(lines(path))
+        check(len(lines(path)) == before <= 1, f"it gave way in vain, though it was known: {lines(path)}")
+        both = high(pool, claim=("-r", "slot=2"), label="last")  # and now it heeds
+        wait_until(lambda: pool.err(one).count("SIGTERM") == 3, what="it to be asked", pool=pool)
+        check(len(lines(path)) == before, "the other one was asked beside it")
+        kill(job_of(one))
+        wait_exit(one)
+        holds(pool, both)
+        check(len(lines(path)) == before + 1, lines(path))
+        for process in (other, both):
+            kill(process.pid, signal.SIGTERM)
+
+
 def test_who_ignores_a_hand_is_shown_and_may_be_asked_by_a_waiter():
     with Pool(slot=1) as pool:
         one = stubborn(pool, "--grace", "300ms")
@@ -590,6 +619,7 @@ def test_from_the_request_to_the_hook():
 
 main([test_a_server_gives_way_and_comes_back_by_itself, test_nobody_is_asked_by_equals_or_in_vain_or_one_too_many,
       test_two_waiters_at_once_and_no_over_grant, test_who_ignores_it_is_shown_and_keeps_its_place,
+      test_beside_one_that_did_not_heed_the_others_are_asked_when_it_has_gone,
       test_who_ignores_a_hand_is_shown_and_may_be_asked_by_a_waiter,
       test_a_signal_ends_it_and_run_says_76, test_preemptible_is_ended_with_its_tree_after_the_grace,
       test_requeue_starts_it_again_at_its_old_place, test_who_is_told_to_end_is_not_started_again, test_hooks_that_fail_hang_or_print_garbage,
