@@ -157,6 +157,10 @@ std::string show_duration(int64_t seconds) {
   return text(hours / 24, "d") + (hours % 24 != 0 ? " " + text(hours % 24, "h") : "");
 }
 
+std::string show_milliseconds(int64_t ms) {
+  return ms % 1000 == 0 ? show_duration(ms / 1000) : std::to_string(ms) + " ms";
+}
+
 namespace {
 
 // Length of a well-formed UTF-8 sequence at `at` that is no control character; 0 if it is not one.

@@ -30,6 +30,8 @@ inline constexpr int64_t max_amount = int64_t{1} << 60;
 
 // "45 s", "12 min", "3 h 10 min", "2 d 4 h".
 [[nodiscard]] std::string show_duration(int64_t seconds);
+// The same of what somebody said, who may have said "1500ms".
+[[nodiscard]] std::string show_milliseconds(int64_t ms);
 
 // The non-empty pieces between separators.
 [[nodiscard]] std::vector<std::string> split(const std::string& text, char separator);

@@ -11,7 +11,8 @@ constexpr OptionHelp claim_options[] = {
     {"--vram SIZE, --compute PCT", "that much of each, beside others",
      "SIZE of the memory, PCT of the 100 shares of compute. Without --gpus: of one."},
     {"--only LIST, --exclude LIST, --min-free SIZE, --max-util PCT", "which of them",
-     "LIST is of indices, UUIDs or unique prefixes of UUIDs, separated by commas; what is free and the load are the "
+     "LIST is of indices, UUIDs or unique prefixes of UUIDs, separated by commas; said twice, both are meant. What is "
+     "free and the load are the "
      "driver's word. Until it says so the job waits. An inherited CUDA_VISIBLE_DEVICES narrows the choice as well."},
     {"--cpu N, --ram SIZE, -r, --resource NAME=AMOUNT", "repeatable",
      "CPU slots, memory, and any named resource of the pool (berth set)."},

@@ -84,11 +84,13 @@ std::optional<int> parse(const Words& words, HistoryOptions& options) {
       options.json = true;
       continue;
     }
-    const size_t equals = word.starts_with("--") ? word.find('=') : std::string::npos;
-    const std::string name = valued(word.substr(0, equals));
+    // --limit=5, -n5, or the value is the next word.
+    const bool is_long = word.starts_with("--");
+    const size_t end = is_long ? word.find('=') : word.size() > 2 ? 2 : std::string::npos;
+    const std::string name = valued(word.substr(0, end));
     if (name.empty()) return fail_unknown("history", word);
-    if (equals == std::string::npos && i + 1 == words.size()) return fail_usage("history", word + " needs a value");
-    const std::string value = equals == std::string::npos ? words[++i] : word.substr(equals + 1);
+    if (end == std::string::npos && i + 1 == words.size()) return fail_usage("history", word + " needs a value");
+    const std::string value = end == std::string::npos ? words[++i] : word.substr(end + (is_long ? 1 : 0));
     if (auto took = take(options, name, value); !took) return fail_usage("history", took.error().message);
   }
   if (!options.json && options.filter.limit == 0) options.filter.limit = usual_rows;

@@ -127,7 +127,7 @@ int hold_place(RunOptions options) {
   bool gave_up = false;
   const PartyInfo info{pid, place.options().label, "hold for pid " + std::to_string(pid), "", own_pid_namespace()};
   const auto failed = place.take(info, gave_up);
-  if (gave_up) say("gave up after " + show_duration(*place.options().timeout_ms / 1000) + " without a place");
+  if (gave_up) say("gave up after " + show_milliseconds(*place.options().timeout_ms) + " without a place");
   if (failed) {
     record_past(place);
     return *failed;

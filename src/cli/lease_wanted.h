@@ -15,7 +15,7 @@ struct LeaseWanted {
 };
 
 // The parties that are meant: by id or unique prefix of it, or by label among one's own. A stranger who
-// copied one's id is another party, and does not stand in the way. Errors: not_found, usage.
+// copied one's id is another party, and does not stand in the way. Errors: not_found, not_yours, usage.
 [[nodiscard]] Result<std::vector<PartyKey>> find_leases(const PoolView& view, const LeaseWanted& wanted);
 
 }  // namespace berth

@@ -12,6 +12,9 @@ namespace {
 
 Error usage(std::string sentence) { return Error{ErrorKind::usage, 0, std::move(sentence)}; }
 
+// A word as a sentence has it: an empty one is seen.
+std::string shown(const std::string& text) { return text.empty() ? "\"\"" : printable(text); }
+
 Result<> add_counter(Claim& claim, const std::string& name, int64_t amount) {
   for (const NamedAmount& c : claim.counters)
     if (c.name == name) return usage("\"" + name + "\" is claimed twice");
@@ -25,14 +28,14 @@ Result<> add_counter(Claim& claim, const std::string& name, int64_t amount) {
 Result<int64_t> amount_of(const std::string& option, const std::string& text, bool is_size) {
   const auto value = is_size ? parse_size_bytes(text) : parse_count(text);
   if (value && *value > 0) return *value;
-  return usage(option + " " + printable(text) +
+  return usage(option + " " + shown(text) +
                (is_size ? " is not a size like 8G or 512M" : " is not a number from 1 up"));
 }
 
 Result<int64_t> duration_of(const std::string& option, const std::string& text) {
   const auto ms = parse_duration_ms(text);
   if (ms) return *ms;
-  return usage(option + " " + printable(text) + " is not a duration like 90s, 5m or 1h30m");
+  return usage(option + " " + shown(text) + " is not a duration like 90s, 5m or 1h30m");
 }
 
 class RunReader {
@@ -44,14 +47,9 @@ class RunReader {
       case opt_no_wait: o.no_wait = true; return success();
       case opt_turn: o.turn = true; return success();
       case opt_label: o.label = value; return success();
-      case opt_only:
-        only_given_ = true;
-        o.only = split(value, ',');
-        return success();
-      case opt_exclude: o.exclude = split(value, ','); return success();
-      case opt_gpus:
-        return number(
-            "--gpus", value, [&](int64_t n) { gpus_ = n; }, 1, max_claim_devices);
+      case opt_only: add_devices(value, o.only); return o.only.empty() ? usage("--only names no device") : success();
+      case opt_exclude: add_devices(value, o.exclude); return success();
+      case opt_gpus: return gpus(value);
       case opt_compute:
         return number(
             "--compute", value, [&](int64_t n) { compute_ = n; }, 1, 100);
@@ -114,7 +112,8 @@ class RunReader {
     gpu.whole = !shared;
     gpu.vram_bytes = vram_;
     gpu.compute_pct = static_cast<int>(compute_);
-    const bool picky = only_given_ || !out_.exclude.empty() || out_.min_free_bytes != 0 || out_.max_util_pct != 100;
+    const bool picky =
+        !out_.only.empty() || !out_.exclude.empty() || out_.min_free_bytes != 0 || out_.max_util_pct != 100;
     if (out_.turn) {
       if (auto alone = check_turn_alone(picky); !alone) return alone.error();
       gpu = GpuClaim{};  // which cards, the lease says
@@ -124,7 +123,6 @@ class RunReader {
   }
 
   [[nodiscard]] Result<> check_words() const {
-    if (only_given_ && out_.only.empty()) return usage("--only names no device");
     if (out_.pin && berth::amount_of(out_.claim, "cpu") == 0)
       return usage("--pin is about the processors of --cpu N: how many is it to have for its own?");
     if (out_.run_after_timeout && !out_.timeout_ms) return usage("--on-timeout run needs a --timeout");
@@ -151,12 +149,12 @@ class RunReader {
   }
 
   [[nodiscard]] Result<> check_turn_alone(bool picky) const {
-    const char* other = gpus_ != 0      ? "--gpus"
-                        : vram_ != 0    ? "--vram"
-                        : compute_ != 0 ? "--compute"
-                        : only_given_   ? "--only"
-                        : picky         ? "--exclude, --min-free or --max-util"
-                                        : nullptr;
+    const char* other = gpus_ != 0           ? "--gpus"
+                        : vram_ != 0         ? "--vram"
+                        : compute_ != 0      ? "--compute"
+                        : !out_.only.empty() ? "--only"
+                        : picky              ? "--exclude, --min-free or --max-util"
+                                             : nullptr;
     if (other == nullptr) return success();
     return usage("--turn is on the cards of the lease around it, all of them, so " + std::string(other) +
                  " does not go with it; --compute 100 takes such words");
@@ -165,10 +163,25 @@ class RunReader {
   static Result<> number(const char* option, const std::string& text, Store store, int64_t least, int64_t most) {
     const auto value = parse_count(text);
     if (!value || *value < least || *value > most)
-      return usage(std::string(option) + " " + printable(text) + " is not a number from " + std::to_string(least) +
-                   " to " + std::to_string(most));
+      return usage(std::string(option) + " " + shown(text) + " is not a number from " + std::to_string(least) + " to " +
+                   std::to_string(most));
     store(*value);
     return success();
+  }
+  // More than a pool can have is no wrong call: it can never be met, and whoever plans says so.
+  Result<> gpus(const std::string& text) {
+    constexpr int64_t beyond_any_machine = 1'000'000;
+    const auto value = amount_of("--gpus", text, false);
+    if (!value) return value.error();
+    gpus_ = std::min(value.value(), beyond_any_machine);
+    return success();
+  }
+  // Said twice it is both lists: whoever excludes a card wants it left alone.
+  static void add_devices(const std::string& value, std::vector<std::string>& out) {
+    for (const std::string& word : split(value, ',')) {
+      const size_t first = word.find_first_not_of(' ');
+      if (first != std::string::npos) out.push_back(word.substr(first, word.find_last_not_of(' ') + 1 - first));
+    }
   }
   template <class Store>
   static Result<> size(const char* option, const std::string& text, Store store) {
@@ -198,12 +211,12 @@ class RunReader {
                          bool& out) {
     out = value == other;
     if (out || value == usual) return success();
-    return usage(std::string(option) + " " + printable(value) + " is neither " + usual + " nor " + other);
+    return usage(std::string(option) + " " + shown(value) + " is neither " + usual + " nor " + other);
   }
   Result<> nice(const std::string& text) {
     const auto value = parse_signed(text);
     if (!value || *value < -20 || *value > 19)
-      return usage("--nice " + printable(text) + " is not a number from -20 to 19");
+      return usage("--nice " + shown(text) + " is not a number from -20 to 19");
     out_.nice = static_cast<int>(*value);
     return success();
   }
@@ -216,7 +229,7 @@ class RunReader {
   Result<> process(const std::string& text) {
     const auto value = parse_count(text);
     if (!value || *value < 1 || *value > int64_t{1} << 22)
-      return usage("--for " + (text.empty() ? "\"\"" : printable(text)) +
+      return usage("--for " + shown(text) +
                    " is no process id: say $$ where a shell reads it, $$$$ in a Makefile, elsewhere the number");
     out_.for_pid = *value;
     return success();
@@ -233,7 +246,7 @@ class RunReader {
     if (text == "env") return out_.print = Print::env, success();
     if (text == "uuid") return out_.print = Print::uuid, success();
     if (text == "index") return out_.print = Print::index, success();
-    return usage("--print " + printable(text) + " is none of id, env, uuid and index");
+    return usage("--print " + shown(text) + " is none of id, env, uuid and index");
   }
   Result<> reclaim_signal(const std::string& text) {
     out_.reclaim_signal_given = true;
@@ -246,13 +259,14 @@ class RunReader {
         return success();
       }
     }
-    return usage("--reclaim-signal " + printable(text) + " is no signal like TERM or USR1");
+    return usage("--reclaim-signal " + shown(text) + " is no signal like TERM or USR1");
   }
+  // What is beyond all reason is lowered like any that is too high.
   Result<> priority(const std::string& text) {
     const auto value = parse_signed(text);
-    if (!value || *value < -max_priority_magnitude || *value > max_priority_magnitude)
-      return usage("--priority " + printable(text) + " is not a whole number");
-    out_.priority = static_cast<int>(*value);
+    if (!value) return usage("--priority " + shown(text) + " is not a whole number");
+    constexpr int64_t most = max_priority_magnitude;
+    out_.priority = static_cast<int>(std::clamp(value.value(), -most, most));
     return success();
   }
 
@@ -260,7 +274,6 @@ class RunReader {
   int64_t gpus_ = 0;
   int64_t vram_ = 0;
   int64_t compute_ = 0;
-  bool only_given_ = false;
 };
 
 }  // namespace

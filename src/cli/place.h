@@ -113,6 +113,7 @@ class Place {
   int refuse_cycle(const Acquired& acquired);
   int refuse_busy(const Record& record, const std::string& reason);
   [[nodiscard]] int refuse_impossible(const Acquired& acquired) const;
+  [[nodiscard]] std::optional<int> refuse_too_many_gpus() const;
   [[nodiscard]] Job job_of(const Seat& seat) const;
   void note_past(const Seat& seat, int64_t came_us, How how, int status, int signal = 0);
 

@@ -33,6 +33,14 @@ int Place::refuse_impossible(const Acquired& acquired) const {
   return exit_status::impossible;
 }
 
+// No record has room for more cards than a pool can have, so nobody is asked about them.
+std::optional<int> Place::refuse_too_many_gpus() const {
+  if (options_.claim.gpu.count <= static_cast<int>(max_claim_devices)) return std::nullopt;
+  Acquired acquired;
+  acquired.shortfalls.push_back({"gpu", options_.claim.gpu.count, static_cast<int64_t>(eligible_.size())});
+  return refuse_impossible(acquired);
+}
+
 int Place::refuse_cycle(const Acquired& acquired) {
   auto view = view_pool(*pool_, picture_);
   if (!view) return fail(view.error());
@@ -42,6 +50,7 @@ int Place::refuse_cycle(const Acquired& acquired) {
 }
 
 int Place::tell_preview(const PartyInfo& info) {
+  if (const auto failed = refuse_too_many_gpus()) return *failed;
   std::string on;
   for (const ClaimPart& part : parts()) {
     Seat seat(*pool_, -1);

@@ -59,7 +59,8 @@ int configure(const std::function<Result<>(PoolConfig&)>& edit) {
   if (!pool) return fail(pool.error());
   if (::geteuid() != 0 && ::geteuid() != pool->owner())
     return fail(Error{ErrorKind::not_yours, 0,
-                      "the settings of " + pool->path() + " belong to " + user_name(pool->owner()) + " and root"});
+                      "the settings of " + pool->path() + " belong to " +
+                          (pool->owner() == 0 ? "root" : user_name(pool->owner()) + " and root")});
   auto signals = Signals::take();
   if (!signals) return fail(signals.error());
   LocalLedger ledger(*pool, signals->fd());
@@ -101,30 +102,48 @@ int unset_command(const Words& words) {
   });
 }
 
-int release_command(const Words& words) {
-  if (asks_help(words)) return give_help("release");
-  LeaseWanted wanted;
+namespace {
+
+// Without an ID and a label it is the lease that this shell is in. A value is an exit status, and it is said why.
+std::optional<int> parse_release(const Words& words, LeaseWanted& wanted) {
+  bool by_id = false;
+  bool by_label = false;
   for (size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     if (word == "--label" || word == "-l" || word == "--name") {
       if (++i == words.size()) return fail_usage("release", word + " needs a value");
       wanted.label = words[i];
-    } else if (word.starts_with("--label=") || word.starts_with("--name=")) {
-      wanted.label = word.substr(word.find('=') + 1);
+      by_label = true;
+    } else if (word.starts_with("--label=") || word.starts_with("--name=") || word.starts_with("-l")) {
+      wanted.label = word.substr(word.starts_with("-l") ? 2 : word.find('=') + 1);
+      by_label = true;
     } else if (word.starts_with("-")) {
       return fail_unknown("release", word);
-    } else if (!wanted.id_prefix.empty()) {
+    } else if (by_id) {
       return fail_usage("release", "one lease at a time");
     } else {
       wanted.id_prefix = word;
+      by_id = true;
     }
   }
-  if (!wanted.id_prefix.empty() && !wanted.label.empty()) return fail_usage("release", "an ID or a label, not both");
-  if (wanted.id_prefix.empty() && wanted.label.empty()) {
-    const char* inside = std::getenv("BERTH_ID");
-    if (inside == nullptr || *inside == '\0') return fail_usage("release", "which lease? This shell is in none");
-    wanted.id_prefix = inside;
-  }
+  if (by_id && by_label) return fail_usage("release", "an ID or a label, not both");
+  // A variable of a script that is empty is no wish to end the lease that the script itself is in.
+  if (by_id && wanted.id_prefix.empty()) return fail_usage("release", "the ID is empty");
+  if (by_label && wanted.label.empty()) return fail_usage("release", "the label is empty");
+  if (by_id || by_label) return std::nullopt;
+  const char* inside = std::getenv("BERTH_ID");
+  if (inside == nullptr || *inside == '\0')
+    return fail({ErrorKind::not_found, 0, "this shell is in no lease; berth release ID ends another one"});
+  wanted.id_prefix = inside;
+  return std::nullopt;
+}
+
+}  // namespace
+
+int release_command(const Words& words) {
+  if (asks_help(words)) return give_help("release");
+  LeaseWanted wanted;
+  if (const auto failed = parse_release(words, wanted)) return *failed;
   auto pool = open_pool_of_a_lease();
   if (!pool) return fail(pool.error());
   auto view = view_pool(*pool, {});

@@ -77,6 +77,11 @@ int resize_command(const Words& words) {
       engine.heed(*admission);
     }
   }
+  if (wish.gpus > static_cast<int>(max_claim_devices)) {
+    Resized never;
+    never.shortfalls.push_back({"gpu", wish.gpus, static_cast<int64_t>(picture.devices.size())});
+    return refuse(never);
+  }
   const auto resized = engine.resize(who->front(), wish);
   if (!resized) {
     signals->die_if_told();

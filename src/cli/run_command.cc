@@ -54,10 +54,6 @@ Command command_of(const Place& place, const LeaseEnvironment& lease) {
   return command;
 }
 
-std::string show_milliseconds(int64_t ms) {
-  return ms % 1000 == 0 ? show_duration(ms / 1000) : std::to_string(ms) + " ms";
-}
-
 // What berth says of an end that it makes.
 Notices notices_for(const RunOptions& options) {
   Notices out;
@@ -84,7 +80,7 @@ void heed_early_signals(Place& place) {
 // --on-timeout run: without a place, but as polite as it would have been with one.
 int run_unseated(Place& place, RamGuard& ram) {
   const RunOptions& options = place.options();
-  say("no place after " + show_duration(*options.timeout_ms / 1000) + "; running without one");
+  say("no place after " + show_milliseconds(*options.timeout_ms) + "; running without one");
   LeaseEnvironment none;
   none.threads = thread_cap(options);
   Command command = command_of(place, none);
@@ -270,7 +266,7 @@ int run_command(const Words& words) {
   bool gave_up = false;
   const auto failed = place.take(info, gave_up);
   if (gave_up && place.options().run_after_timeout) return run_unseated(place, ram);
-  if (gave_up) say("gave up after " + show_duration(*place.options().timeout_ms / 1000) + " without a place");
+  if (gave_up) say("gave up after " + show_milliseconds(*place.options().timeout_ms) + " without a place");
   if (!failed && place.options().idle_ms && place.usage_limits().empty())
     say("--idle: there is no GPU of which a driver could say that it is idle");
   if (!failed) place.tell_if_not_reclaimable();

@@ -29,6 +29,15 @@ Json resources_of(const PoolView& view, const Party& party) {
   return out;
 }
 
+// "compute" stands there where some was claimed.
+Json claim_of(const PoolView& view, const Party& party) {
+  Json out = {{"gpus", party.gpu.count},
+              {"vram", or_null(party.gpu.count > 0 && !party.gpu.whole, party.gpu.vram_bytes)},
+              {"resources", resources_of(view, party)}};
+  if (party.gpu.compute_pct > 0) out["compute"] = party.gpu.compute_pct;
+  return out;
+}
+
 Json granted_of(const PoolView& view, const Party& party) {
   if (party.state != PartyState::held) return nullptr;
   Json devices = Json::array();
@@ -69,10 +78,7 @@ Json lease_json(const PoolView& view, const LeaseView& lease) {
           {"reason", or_null(!lease.reason.empty(), lease.reason)},
           {"reclaimable", party.way.reclaimable},
           {"reclaim_requested", lease.asked_to_give_way},
-          {"claim",
-           {{"gpus", party.gpu.count},
-            {"vram", or_null(party.gpu.count > 0 && !party.gpu.whole, party.gpu.vram_bytes)},
-            {"resources", resources_of(view, party)}}},
+          {"claim", claim_of(view, party)},
           {"granted", granted_of(view, party)},
           {"ram_limit", or_null(!lease.ram_limit.empty(), lease.ram_limit)},
           {"parent", or_null(party.nested, std::string(party.parent.view()))}};

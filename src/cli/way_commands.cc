@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "base/user.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
 #include "cli/help.h"
@@ -43,7 +44,7 @@ Result<> ask(LocalPool& pool, const std::string& prefix) {
   const auto told = ask_party(pool, *party);
   if (!told) return Error{ErrorKind::not_found, 0, "there is no lease " + printable(prefix)};
   if (told->uid != ::geteuid() && !is_root())
-    return Error{ErrorKind::not_yours, 0, "that lease belongs to uid " + std::to_string(told->uid)};
+    return Error{ErrorKind::not_yours, 0, "that lease belongs to " + user_name(told->uid)};
   if (party->state != PartyState::held) return Error{ErrorKind::not_found, 0, name + " has no place: it waits"};
   if (!party->way.reclaimable)
     return Error{ErrorKind::not_found, 0, name + " did not say that it may be asked (--reclaimable)"};
