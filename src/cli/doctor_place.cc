@@ -176,6 +176,9 @@ void look_at_directory(Findings& out, const LocalPool& pool) {
     out.wrong("everybody can write to it and it lacks the sticky bit: anyone can remove anyone's lease",
               {by_command(open_it, st.st_uid)});
   if (::faccessat(pool.fd(), ".", W_OK | X_OK, AT_EACCESS) != 0) {
+    if (errno == EROFS)
+      return out.wrong("its file system is mounted read-only here, so nobody can take part from here",
+                       {in_words("in a container mount it without :ro; else: mount -o remount,rw")});
     std::vector<Mend> mends;
     if (for_group) mends.push_back(in_words("join the group " + group_name(st.st_gid) + ", or open it to all:"));
     mends.push_back(by_command(open_it, st.st_uid));

@@ -50,7 +50,8 @@ constexpr OptionHelp run_wait_options[] = {
 };
 
 constexpr OptionHelp run_hold_options[] = {
-    {"--limit DUR, --grace DUR", "TERM after DUR, KILL after the grace (30s) more", "To CMD and all that it started."},
+    {"--limit DUR, --grace DUR", "TERM after DUR, KILL after the grace (30s) more",
+     "To CMD and all that it started. 0 is no limit."},
     {"--until tree|command", "",
      "What ends the place: all that CMD started, or CMD. tree is the default: berth exits with CMD and says who stays, "
      "and the place stays taken until the last of them "

@@ -71,7 +71,7 @@ class RunReader {
       case opt_exec: o.replace_self = true; return success();
       case opt_idle_io: o.idle_io = true; return success();
       case opt_pin: o.pin = true; return success();
-      case opt_limit: return duration("--limit", value, [&](int64_t ms) { o.limit_ms = ms; });
+      case opt_limit: return limit(value);
       case opt_grace: return duration("--grace", value, [&](int64_t ms) { o.grace_ms = ms; });
       case opt_nice: return nice(value);
       case opt_cap: return choice("--cap", value, "none", "env", o.cap_env);
@@ -233,6 +233,13 @@ class RunReader {
                    " is no process id: say $$ where a shell reads it, $$$$ in a Makefile, elsewhere the number");
     out_.for_pid = *value;
     return success();
+  }
+  // As for timeout(1), 0 is none.
+  Result<> limit(const std::string& text) {
+    out_.limit_ms.reset();
+    return duration("--limit", text, [&](int64_t ms) {
+      if (ms > 0) out_.limit_ms = ms;
+    });
   }
   Result<> expect(const std::string& text) {
     out_.expect_s = 0;

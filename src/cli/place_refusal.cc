@@ -44,6 +44,12 @@ std::optional<int> Place::refuse_too_many_gpus() const {
 int Place::refuse_cycle(const Acquired& acquired) {
   auto view = view_pool(*pool_, picture_);
   if (!view) return fail(view.error());
+  // More than the pool has, all told, is the plainer word.
+  Acquired beyond;
+  for (const NamedAmount& c : options_.claim.counters)
+    for (const Resource& r : view->snapshot.resources)
+      if (r.name == c.name && c.amount > r.capacity) beyond.shortfalls.push_back({c.name, c.amount, r.capacity});
+  if (!beyond.shortfalls.empty()) return refuse_impossible(beyond);
   say_last("would wait for ever: " + cycle_text(*view, acquired.snapshot, acquired.cycle) +
            "; ask for all of it in one claim, or first");
   return exit_status::impossible;

@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "base/pid_namespace.h"
+#include "base/sys.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/exit_status.h"
@@ -28,16 +29,21 @@ namespace berth {
 
 namespace {
 
-int report_exec_failure(const std::string& word, const Finished& finished) {
-  const char* why = finished.exec_errno == ENOENT ? "command not found" : ::strerror(finished.exec_errno);
-  say(printable(word) + ": " + why);
-  return finished.status;
-}
-
 // The exit status, said where there is something to say.
 int report(const Result<Finished>& finished, const std::string& word) {
   if (!finished.ok()) return fail(finished.error());
-  return finished->exec_errno == 0 ? finished->status : report_exec_failure(word, *finished);
+  if (finished->exec_errno != 0) say_not_started(word, finished->exec_errno);
+  return finished->status;
+}
+
+// As nice(1) does: what is not allowed is said, and the command runs all the same.
+void tell_if_not_so_nice(const std::optional<int>& added) {
+  if (!added || *added >= 0) return;
+  const int now = ::getpriority(PRIO_PROCESS, 0);
+  if (::setpriority(PRIO_PROCESS, 0, now + *added) != 0)
+    say(sys_error(errno, "--nice " + std::to_string(*added) + " is not heeded").message);
+  else
+    ::setpriority(PRIO_PROCESS, 0, now);
 }
 
 Command command_of(const Place& place, const LeaseEnvironment& lease) {
@@ -45,6 +51,7 @@ Command command_of(const Place& place, const LeaseEnvironment& lease) {
   Command command;
   command.argv = options.command;
   command.environment = lease_environment(own_environment(), lease);
+  tell_if_not_so_nice(options.nice);
   command.nice = options.nice;
   command.idle_io = options.idle_io;
   command.affinity = AffinityMask(place.affinity());
@@ -193,7 +200,7 @@ std::optional<int> run_in_place(Place& place, RamGuard& ram) {
     std::vector<Job> jobs = place.jobs();
     place.release_all();
     record_end(std::move(jobs), {how_of(failed), failed.status});
-    return report_exec_failure(options.command.front(), failed);
+    return report(failed, options.command.front());
   }
   const UsageCompanion* usage = nullptr;
   if (!place.usage_limits().empty()) {

@@ -2,8 +2,12 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
+
 #include "base/bounded_write.h"
 #include "base/sys.h"
+#include "base/text.h"
 #include "cli/exit_status.h"
 
 namespace berth {
@@ -46,6 +50,16 @@ int fail(const Error& error) {
 int fail_usage(const std::string& verb, const std::string& sentence) {
   say_last(verb + ": " + sentence + " (berth " + verb + " --help shows how)");
   return exit_status::usage;
+}
+
+void say_not_started(const std::string& command, int failed) {
+  const std::string name = command.empty() ? "\"\"" : printable(command);
+  // A script is there whose interpreter is not, or a program without its loader.
+  const bool there = command.find('/') != std::string::npos && ::access(command.c_str(), F_OK) == 0;
+  const char* why = failed != ENOENT ? ::strerror(failed)
+                    : there          ? "what its first line (#!) names to run it is not there"
+                                     : "command not found";
+  say(name + ": " + why);
 }
 
 bool put(const std::string& text) {

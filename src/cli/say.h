@@ -18,6 +18,9 @@ void put_last(const std::string& line);
 [[nodiscard]] int fail(const Error& error);
 [[nodiscard]] int fail_usage(const std::string& verb, const std::string& sentence);
 
+// Why a command could not be started, by execve()'s errno.
+void say_not_started(const std::string& command, int failed);
+
 // Writes data to stdout; false (and a sentence) where that fails, as on a full disk.
 [[nodiscard]] bool put(const std::string& text);
 

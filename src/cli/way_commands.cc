@@ -105,7 +105,7 @@ int busy_command(const Words& words) {
   argv.push_back(nullptr);
   ::execvp(argv.front(), argv.data());
   const int failed = errno;
-  say(printable(command.front()) + ": " + (failed == ENOENT ? "command not found" : ::strerror(failed)));
+  say_not_started(command.front(), failed);
   return failed == ENOENT ? 127 : 126;
 }
 

@@ -80,9 +80,13 @@ Result<> check_pool(int fd, const std::string& path, const struct stat& st) {
   if ((st.st_mode & S_IWOTH) != 0 && (st.st_mode & S_ISVTX) == 0)
     return refuse("the pool " + path + " is writable by everybody without the sticky bit, so anyone could remove " +
                   "anyone's lease: chmod 1777 " + path);
-  if (::faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) != 0)
-    return sys_error(errno, "cannot write to the pool " + path +
-                                " (mode 1777 lets every user take part; BERTH_POOL names another pool)");
+  if (::faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) != 0) {
+    const int failed = errno;
+    return sys_error(failed,
+                     "cannot write to the pool " + path +
+                         (failed == EROFS ? " (in a container mount it without :ro)"
+                                          : " (mode 1777 lets every user take part; BERTH_POOL names another pool)"));
+  }
   return success();
 }
 

@@ -1,6 +1,7 @@
 """What a call may look like: numbers beyond any machine, options said twice, empty values, leases of others."""
 import json
 import os
+import subprocess
 
 from berthtest import Pool, berth, check, main, wait_until
 
@@ -143,9 +144,68 @@ def test_status_tells_a_claim_of_compute():
         check("compute" not in claim("--vram", "1G") and "compute" not in claim(), "none")
 
 
+def test_more_than_the_pool_has_in_all_is_said_of_a_claim_inside():
+    with Pool(slot=2) as pool:
+        for inside in (3, 9):
+            done = pool.run("run", "-r", "slot=1", "--", berth(), "run", "-r", f"slot={inside}", "true")
+            exits(done, 3, f"it asks for {inside} slot, but the pool has 2")
+
+
+def test_no_limit_is_a_limit_of_0():
+    with Pool(slot=1) as pool:
+        exits(pool.run("run", "-r", "slot=1", "--limit", "0", "--", "sleep", "0.05"), 0)
+        exits(pool.run("run", "-r", "slot=1", "--limit", "1ms", "--limit=0s", "--", "sleep", "0.05"), 0)
+        exits(pool.run("run", "-r", "slot=1", "--limit", "1ms", "--", "sleep", "9"), 143, "--limit")
+
+
+def test_why_a_command_cannot_be_started():
+    with Pool(slot=1) as pool:
+        script = os.path.join(pool.tmp, "script")
+        with open(script, "w", encoding="ascii") as f:
+            f.write("#!/no/such/shell\n")
+        os.chmod(script, 0o755)
+        for how in (["run", "-r", "slot=1"], ["run", "-r", "slot=1", "--exec"], ["busy"]):
+            exits(pool.run(*how, "--", script), 127, f"{script}: ", "first line (#!)")
+            exits(pool.run(*how, "--", f"{script}2"), 127, f"{script}2: command not found")
+            exits(pool.run(*how, "--", "no-such-command"), 127, "no-such-command: command not found")
+            exits(pool.run(*how, "--", ""), 127, '"": command not found')
+            exits(pool.run(*how, "--", pool.tmp), 126, f"{pool.tmp}: Permission denied")
+
+
+def test_politeness_that_is_not_allowed_is_said():
+    with Pool(slot=1) as pool:
+        call = ("run", "-r", "slot=1", "--nice")
+        now = os.getpriority(os.PRIO_PROCESS, 0)
+        check(pool.run(*call, "3", "nice").stdout == f"{now + 3}\n", "3 more")
+        if os.geteuid() == 0:
+            check(pool.run(*call, "-3", "nice").stdout == f"{now - 3}\n", "root may")
+            done = pool.run(*call, "-3", "nice", user=NOBODY, group=NOBODY, extra_groups=[])
+            exits(done, 0, "--nice -3 is not heeded: Permission denied")
+            check(done.stdout == f"{now}\n", f"it runs all the same: {done}")
+
+
+def test_a_pool_mounted_read_only_is_named_so():
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False, stderr=subprocess.DEVNULL).returncode != 0:
+        return "no mount namespace to be had"
+    with Pool(slot=1) as pool:
+        mount = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
+
+        def there(*words):
+            return subprocess.run(["unshare", "-m", "sh", "-c", mount, "sh", pool.path, berth(), *words], env=pool.env,
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=30)
+
+        exits(there("status"), 0)
+        exits(there("run", "-r", "slot=1", "true"), 125, "Read-only file system", "without :ro")
+        done = there("doctor")
+        check(done.returncode == 1 and "mounted read-only" in done.stdout and "chmod" not in done.stdout, f"{done}")
+    return None
+
+
 if __name__ == "__main__":
     main([test_more_gpus_than_any_machine_has_can_never_be_met, test_a_priority_beyond_all_is_lowered,
           test_lists_that_are_said_twice_are_both_meant, test_an_empty_value_is_seen_in_what_is_said,
           test_a_short_wait_is_told_as_it_was_said, test_release_without_an_id_is_of_the_lease_that_one_is_in,
           test_what_belongs_to_others_is_theirs_by_name, test_short_options_take_their_value_with_or_without_a_blank,
-          test_status_tells_a_claim_of_compute])
+          test_status_tells_a_claim_of_compute, test_more_than_the_pool_has_in_all_is_said_of_a_claim_inside,
+          test_no_limit_is_a_limit_of_0, test_why_a_command_cannot_be_started, test_politeness_that_is_not_allowed_is_said,
+          test_a_pool_mounted_read_only_is_named_so])
