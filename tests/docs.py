@@ -1,4 +1,4 @@
-"""Each decision in docs/adr has a number of its own, in its name and its title, without a gap; all that names one means one."""
+"""The man page has a word for every way in which a job of the history ends. Each decision in docs/adr has a number of its own, in its name and its title, without a gap; all that names one means one."""
 import os
 import re
 import sys
@@ -29,5 +29,11 @@ for path in sources():
     for number in re.findall(r"docs/adr/(\d{4})", text_of(path)):
         if number not in numbers:
             faults.append(f"{path}: there is no docs/adr/{number}")
+names_of_ends = re.search(r"names\{(.*?)\}", text_of("src", "history", "job.cc"), re.S).group(1)
+ends = re.findall(r'"(\w+)"', names_of_ends)
+table = text_of("docs", "berth.1.in").split("@@ history", 1)[1].split(".TS\n", 1)[1].split(".TE", 1)[0]
+listed = re.findall(r"^(\w+)\t", table, re.M)
+if ends != listed:
+    faults.append(f"docs/berth.1.in: the ends of a job are {ends}, and it has {listed}")
 print("\n".join(faults) or f"{len(names)} decisions")
 sys.exit(bool(faults))

@@ -63,9 +63,10 @@ std::optional<std::string> fill_in(Place& place, const std::vector<Use>& uses, s
   };
   std::vector<Use> there;
   std::copy_if(uses.begin(), uses.end(), std::back_inserter(there), allowed);
-  if (!options.claim_given) {
-    if (there.empty())
-      return "the driver does not say that it uses a GPU; say what it takes, --vram 8G --only 0 or --cpu 4";
+  if (!options.claim_given && there.empty() && options.only.empty())
+    return "the driver does not say that it uses a GPU; say which, --only 0 (all of it) or --only 0 --vram 8G, or "
+           "--cpu 4";
+  if (!options.claim_given && !there.empty()) {
     gpu = GpuClaim{static_cast<int>(there.size()), false, 0, 0};
     for (const Use& use : there) {
       gpu.whole = gpu.whole || !use.bytes;

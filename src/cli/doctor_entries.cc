@@ -38,7 +38,8 @@ struct Sorted {
   std::vector<Entry> unheeded;       // good records that speak of another's lease, or of one that is gone
   std::map<uid_t, size_t> dead;      // records whose life has ended, by owner
   std::map<std::string, size_t> in;  // living parties by directory
-  int living = 0;
+  int held = 0;                      // by the living
+  int waiting = 0;
   size_t strange = 0;
 };
 
@@ -72,10 +73,12 @@ Result<Sorted> sort_entries(LocalPool& pool) {
     struct stat st {};
     // A record goes before its life does: one that still stands with an ended life is of the dead.
     if (::fstatat(pool.fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
-    if (dead)
+    if (dead) {
       ++out.dead[st.st_uid];
-    else
-      ++out.living, ++out.in[std::string(party.dir())];
+      continue;
+    }
+    ++(party.state == PartyState::held ? out.held : out.waiting);
+    ++out.in[std::string(party.dir())];
   }
   pool.each_entry([&](std::string_view view) {
     struct stat st {};
@@ -144,7 +147,9 @@ void tell_records(Findings& out, const LocalPool& pool, const Sorted& sorted) {
   if (!sorted.unheeded.empty())
     out.note(counted(sorted.unheeded.size(), "record") + " of " + owners(sorted.unheeded) +
              " inside a lease that is gone or another's; that counts as nothing");
-  out.note(std::to_string(sorted.living) + (sorted.living == 1 ? " live party" : " live parties"));
+  out.note(sorted.held + sorted.waiting == 0
+               ? "nobody holds or waits for anything"
+               : std::to_string(sorted.held) + " held, " + std::to_string(sorted.waiting) + " waiting");
   for (const auto& [uid, count] : sorted.dead)
     out.note(counted(count, "dead record") + " of " + user_name(uid) + ", to be removed by the next berth run of " +
              user_name(uid) + " or root; that counts as nothing");

@@ -47,6 +47,7 @@ GivingWayCompanion::GivingWayCompanion(Place& place, Seat& seat, std::vector<std
       seat_(seat),
       environment_(std::move(environment)),
       way_(rules_of(place)),
+      load_told_(place.load_is_told()),
       next_look_us_(monotonic_us()) {  // at once: somebody may have asked before we listened
   events_.reset(::epoll_create1(EPOLL_CLOEXEC));
   listen();
@@ -111,6 +112,10 @@ void GivingWayCompanion::set_idle(bool idle) {
   if (std::exchange(idle_, idle) != idle) next_look_us_ = monotonic_us();
 }
 
+void GivingWayCompanion::set_load_told(bool told) {
+  if (std::exchange(load_told_, told) != told) next_look_us_ = monotonic_us();
+}
+
 Way GivingWayCompanion::published() const {
   Way way;
   way.reclaimable = true;
@@ -118,6 +123,7 @@ Way GivingWayCompanion::published() const {
   way.idle = idle_;
   way.doubtful = doubtful_;
   way.busy = not_just_now() && way_.stage() == GivingWay::Stage::settled;
+  way.unseen = way.busy && !span_.valid() && !load_told_;
   way.yielding = way_.yielding();
   way.unheeded = way_.stage() == GivingWay::Stage::unheeded || gave_in_vain_until_us_ >= 0;
   way.asked = way_.stage() == GivingWay::Stage::unheeded ? unheeded_by_hand_ : by_hand_ && !way.unheeded;

@@ -39,6 +39,7 @@ class GivingWayCompanion : public Companion {
   [[nodiscard]] bool ended_command() const { return ended_command_; }
   // What is known of its devices by now.
   void set_idle(bool idle);
+  void set_load_told(bool told);
   // Why, for the history.
   [[nodiscard]] const std::string& reason() const { return reason_; }
   // The same of one that was asked last and kept its place; "" where that is not so.
@@ -83,6 +84,7 @@ class GivingWayCompanion : public Companion {
   bool unheeded_by_hand_ = false;  // by nobody else: then it is shown until it is asked again
   bool idle_ = false;
   bool doubtful_ = false;  // since it did not give way, until it does
+  bool load_told_;
   std::vector<PartyKey> unheeded_for_;
   int64_t gave_in_vain_until_us_ = -1;
   bool lost_ = false;

@@ -43,7 +43,10 @@ void tell_who_gives_way(PoolView& view) {
       add(lease.reason, std::string("was asked ") + (way.asked ? "by hand " : "") + "to give way and did not");
     else if (lease.asked_to_give_way)
       add(lease.reason, "asked to give way" + whom);
-    if (way.busy) add(lease.reason, "busy, so it is not asked");
+    if (way.busy && way.unseen)
+      add(lease.reason, "no driver tells whether its GPUs do anything, so it is not asked");
+    else if (way.busy)
+      add(lease.reason, lease.asked_to_give_way ? "busy, so not yet" : "busy, so it is not asked");
     if (way.idle) add(lease.reason, "its GPUs are idle");
   }
 }

@@ -115,6 +115,7 @@ std::vector<std::string> option_words(const OptionHelp& row) {
   std::vector<std::string> out;
   for (std::string word : split(std::string(row.words), ' ')) {
     if (word.back() == ',') word.pop_back();
+    word = word.substr(0, word.find('['));  // --reclaimable[=idle]
     if (word.starts_with("-")) out.push_back(word);
   }
   return out;

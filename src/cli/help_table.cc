@@ -73,15 +73,17 @@ constexpr OptionHelp run_hold_options[] = {
      "its end besides, as by --limit."},
     {"--idle DUR", "",
      "Where the driver has shown no activity on its GPUs for so long there is a word on stderr, and status says it. "
-     "The load is the card's, whoever shares it. With --reclaimable=idle it is asked to give way only while it is so."},
+     "The load is the card's, whoever shares it. With --reclaimable=idle it is asked to give way only while it is so; "
+     "where no driver tells the load, never, and there is a word at the start."},
     {"--on-lost warn|term", "",
      "Where its lease is removed from the pool behind its back (a wiped directory, an rm by root), berth enters it "
      "again if its place is free. If others have it by then: a word on stderr (the default), or the end of CMD and "
      "exit 76. berth release is no such loss."},
-    {"--reclaimable", "",
+    {"--reclaimable[=idle]", "",
      "It may be asked to give way to a job of higher priority that waits, where its going is what that one needs. How, "
      "and what comes of it, the next ones say. A job that does not give way within the --grace is shown so, and keeps "
-     "its place. Only who waits asks: --no-wait does not. berth busy keeps it from being asked for a while."},
+     "its place. Only who waits asks: --no-wait does not. berth busy keeps it from being asked for a while, "
+     "--reclaimable=idle for as long as its GPUs do something (--idle)."},
     {"--on-reclaim CMD", "",
      "Run by sh when it is asked: the job lets go of what it has, and runs on. Its place is given away once the driver "
      "shows the GPU memory free; where there is none, once CMD has ended with 0. It is queued at its old place in "
@@ -121,18 +123,21 @@ constexpr OptionHelp hold_options[] = {
     {"--for PID", "whose life counts: $$ is this shell; else the parent",
      "In $(...) too $$ is the shell itself, and that is what is wanted; $BASHPID is not. The parent may be a subshell "
      "that ends at once, so there is a warning where stdout is a pipe."},
-    {"--ttl DUR", "not longer than that",
-     "Where there is no --expect it is taken for one. A little before the end there is a word on the terminal; berth "
-     "resize ID --ttl DUR moves the end."},
+    {"--ttl DUR", "not longer; warns with a tenth left (5s to 5m)",
+     "Where there is no --expect it is taken for one. When a tenth of it is left, but no less than 5s and no more than "
+     "5m, there is a word on the terminal that stderr was, unless it is not longer than that; berth resize ID --ttl "
+     "DUR moves the end."},
     {"--print WHAT", "id (default), index, uuid: of the GPUs; env: for eval",
      "env prints what a shell's eval takes; where there is no place it prints (exit N), so that eval fails as well, "
      "even if the hold is killed while it waits. Leave 2>&1 away there: eval would run the messages."},
-    {"--reclaimable, --on-reclaim CMD, --on-return CMD, --grace DUR", "",
+    {"--idle DUR", "", "As for run; but the word is on the terminal that stderr was."},
+    {"--reclaimable[=idle], --on-reclaim CMD, --on-return CMD, --grace DUR", "",
      "As for run; but nothing is sent a signal or ended. Without --on-reclaim status shows that it is asked, and the "
      "process that it is held for may release it."},
     {"--visible index|uuid", "", "As for run."},
     {"--cap env", "", "As for run."},
-    {"--pin", "", "As for run; but what runs there is yours to see to: taskset -c \"$BERTH_PROCESSORS\" CMD."},
+    {"--pin", "", "As for run. A berth run inside of it runs there; what else does is yours to see to: taskset -c "
+     "\"$BERTH_PROCESSORS\" CMD."},
 };
 constexpr HelpSection hold_sections[] = {{"", "", hold_options}};
 
@@ -283,11 +288,12 @@ constexpr VerbHelp table[] = {
     {"adopt", "book what a running process uses already", "adopt PID [CLAIM]",
      "Books what an already running process of one's own uses, for as long as it\n"
      "lives. It never waits: what does not fit is shown as over-committed. Without a\n"
-     "CLAIM it is what the driver says that it uses; without the driver's word, say\n"
-     "which GPU with --only. Prints the lease's ID. Exit 2: no such process; 77: not\n"
-     "yours.\n",
+     "CLAIM it is what the driver says that it uses; without the driver's word, --only\n"
+     "says which GPU, and all of it is booked if no more is said. Prints the lease's\n"
+     "ID. Exit 2: no such process; 77: not yours.\n",
      adopt_sections, "",
      "berth adopt 4242\n"
+     "berth adopt 4242 --only 0\n"
      "berth adopt $(pgrep -o ollama) --vram 14G --label ollama\n"
      "berth adopt 4242 --cpu 4 --ram 8G\n"},
     {"history", "what ran: waited, held, asked, peak used, how it ended",

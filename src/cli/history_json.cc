@@ -32,7 +32,9 @@ Json granted_of(const Job& job) {
   Json devices = Json::array();
   for (const GrantedDevice& d : job.devices)
     devices.push_back({{"uuid", d.uuid}, {"index", d.index}, {"vram", d.vram_bytes}});
-  return {{"devices", devices}, {"resources", resources_of(job)}};
+  return {{"devices", devices},
+          {"resources", resources_of(job)},
+          {"processors", or_null(!job.processors.empty(), job.processors)}};
 }
 
 Json job_json(const Job& job, const std::string& user) {

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "base/user.h"
+#include "cli/claim_text.h"
 #include "cli/table.h"
 
 namespace berth {
@@ -40,11 +41,10 @@ std::string signal_text(int signal) {
   return std::to_string(signal) + (name == nullptr ? "" : std::string(" (") + name + ")");
 }
 
-std::string claim_text(const Job& job) {
+std::string claim_of(const Job& job) {
   std::string on;
   for (const GrantedDevice& d : job.devices) on += (on.empty() ? "" : ",") + std::to_string(d.index);
-  const std::string claim = describe(job.claim);
-  return on.empty() ? claim : claim + " (GPU " + on + ")";
+  return claim_text(job.claim, {on, job.processors, ""});
 }
 
 bool parse_local_time(const std::string& text, int64_t& us) {
@@ -101,9 +101,9 @@ std::string history_text(const std::vector<Job>& jobs, int64_t now_us, size_t wi
     const std::string vram = job.peak_bytes ? show_size(*job.peak_bytes) : "-";
     const std::string ram = job.peak_ram_bytes ? show_size(*job.peak_ram_bytes) : "-";
     const std::string label = job.label.empty() ? "-" : shortened(job.label, 24);
-    full.add({job.id, ended, user->second, claim_text(job), label, shortened(job.command, 40), waited, held, vram, ram,
+    full.add({job.id, ended, user->second, claim_of(job), label, shortened(job.command, 40), waited, held, vram, ram,
               end_text(job)});
-    brief.add({ended, user->second, claim_text(job), shortened(job.label.empty() ? job.command : job.label, 32), waited,
+    brief.add({ended, user->second, claim_of(job), shortened(job.label.empty() ? job.command : job.label, 32), waited,
                held, vram, ram, end_text(job)});
   }
   std::string text = full.text();

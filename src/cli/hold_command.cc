@@ -132,6 +132,7 @@ int hold_place(RunOptions options) {
     record_past(place);
     return *failed;
   }
+  place.tell_if_load_is_not_told();
   place.tell_if_not_reclaimable();
   const std::string text = text_for(place);
   const pid_t keeper = start_keeper(place, pid_fd.get());

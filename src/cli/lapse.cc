@@ -1,13 +1,8 @@
 #include "cli/lapse.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
+#include <string>
 
-#include "base/own_fd.h"
 #include "base/sys.h"
 #include "base/text.h"
 
@@ -21,13 +16,7 @@ constexpr int64_t most_notice_us = 300'000'000;
 
 }  // namespace
 
-Lapse::Lapse(Place& place) : place_(place) {
-  if (!place.options().ttl_ms) return;
-  std::array<char, 256> name{};
-  if (::isatty(STDERR_FILENO) == 1 && ::ttyname_r(STDERR_FILENO, name.data(), name.size()) == 0)
-    terminal_ = name.data();
-  look();
-}
+Lapse::Lapse(Place& place, const OwnTerminal& terminal) : place_(place), terminal_(terminal) { look(); }
 
 void Lapse::look() {
   if (!place_.options().ttl_ms) return;
@@ -45,7 +34,7 @@ void Lapse::look() {
   if (end_us_ >= 0 && std::abs(end_us - end_us_) < same_us) return;
   end_us_ = end_us;
   const int64_t notice_us = std::clamp(left_us / 10, least_notice_us, most_notice_us);
-  warn_us_ = left_us > notice_us && !terminal_.empty() ? end_us_ - notice_us : -1;
+  warn_us_ = left_us > notice_us && terminal_.is_there() ? end_us_ - notice_us : -1;
 }
 
 int64_t Lapse::due_us() const { return warn_us_ >= 0 ? warn_us_ : end_us_; }
@@ -59,18 +48,12 @@ bool Lapse::act() {
   return end_us_ >= 0 && now_us >= end_us_;
 }
 
-// Whoever has the terminal by now gets it only if it is still ours.
 void Lapse::warn() const {
-  const OwnFd fd(::open(terminal_.c_str(), O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
-  struct stat st {};
-  if (!fd.valid() || ::fstat(fd.get(), &st) != 0 || !S_ISCHR(st.st_mode) || st.st_uid != ::geteuid()) return;
   const auto& record = place_.seats().front()->engine.record();
   const std::string id(record.id.view());
-  const std::string text = "\r\nberth: the lease " + id +
-                           (record.info.label.empty() ? "" : " (" + printable(record.info.label) + ")") + " ends in " +
-                           show_duration((end_us_ - monotonic_us() + 999'999) / 1'000'000) + "; berth resize " + id +
-                           " --ttl DUR moves that\r\n";
-  (void)!::write(fd.get(), text.data(), text.size());
+  terminal_.tell("the lease " + id + (record.info.label.empty() ? "" : " (" + printable(record.info.label) + ")") +
+                 " ends in " + show_duration((end_us_ - monotonic_us() + 999'999) / 1'000'000) + "; berth resize " +
+                 id + " --ttl DUR moves that");
 }
 
 }  // namespace berth

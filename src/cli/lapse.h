@@ -2,16 +2,16 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
+#include "cli/own_terminal.h"
 #include "cli/place.h"
 
 namespace berth {
 
 class Lapse {
  public:
-  // Remembers the terminal that stderr is, for the word before the end. Requires a taken place.
-  explicit Lapse(Place& place);
+  // The word before the end goes to `terminal`. Requires a taken place; both must outlive it.
+  Lapse(Place& place, const OwnTerminal& terminal);
 
   // When act() is to be called, on monotonic_us()'s clock; -1: never.
   [[nodiscard]] int64_t due_us() const;
@@ -24,7 +24,7 @@ class Lapse {
   void warn() const;
 
   Place& place_;
-  std::string terminal_;
+  const OwnTerminal& terminal_;
   int64_t end_us_ = -1;   // monotonic
   int64_t warn_us_ = -1;  // monotonic; -1: there is nobody to warn, or it is done
 };

@@ -28,6 +28,8 @@ LeaseAround as_around(const Snapshot& snapshot, const Party& party) {
   for (const uint16_t granted : snapshot.granted(party))
     for (const Eligible& e : snapshot.eligible(party))
       if (e.device == granted) out.devices.push_back({snapshot.devices[granted], e.vram_bytes, e.link, e.numa});
+  const auto own = snapshot.own_processors(party);
+  out.processors.assign(own.begin(), own.end());
   return out;
 }
 
@@ -232,6 +234,12 @@ class Splitter {
 
 std::vector<ClaimPart> split_claim(const Claim& claim, const std::vector<LeaseAround>& around) {
   return Splitter(claim, around).run();
+}
+
+ProcessorSet processors_of(const std::vector<LeaseAround>& around) {
+  for (const LeaseAround& lease : around)
+    if (!lease.processors.empty()) return processor_set(lease.processors);
+  return {};
 }
 
 const LeaseAround* resident_of(const std::vector<LeaseAround>& around) {

@@ -24,6 +24,7 @@ struct LeaseAround {
   GpuClaim gpu;
   std::vector<DeviceRef> devices;  // granted, as its own claim names them
   std::string label;
+  std::vector<ProcessorSpan> processors = {};  // its own ones
 };
 
 struct LeasesAround {
@@ -34,6 +35,9 @@ struct LeasesAround {
 // By BERTH_LEASE. What does not prove true - a stale one of a tmux server, an id copied from status, another
 // uid's - is as if it were not there.
 [[nodiscard]] LeasesAround leases_around(LocalPool& pool);
+
+// The processors of the innermost of these that has some of its own.
+[[nodiscard]] ProcessorSet processors_of(const std::vector<LeaseAround>& around);
 
 // A part of a claim and the lease that serves it; none: the pool.
 struct ClaimPart {

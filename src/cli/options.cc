@@ -78,6 +78,7 @@ bool is_option_of(PlaceVerb verb, int code) {
     case opt_max_util:
     case opt_no_wait:
     case opt_timeout:
+    case opt_idle:
     case opt_reclaimable:
     case opt_on_reclaim:
     case opt_on_return:
@@ -88,7 +89,6 @@ bool is_option_of(PlaceVerb verb, int code) {
     case opt_dry_run:
     case opt_on_timeout:
     case opt_over_use:
-    case opt_idle:
     case opt_on_lost:
     case opt_threads:
     case opt_limit:

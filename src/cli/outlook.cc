@@ -162,12 +162,21 @@ Outlook outlook(const Snapshot& group, const std::vector<bool>& absent, int self
   out.verdict = planned.verdicts[static_cast<size_t>(self)];
   out.start_us = planned.starts_us[static_cast<size_t>(self)];
   const Party& own = group.parties[static_cast<size_t>(self)];
+  const OrderKey own_key = order_key(own, group.policy);
   for (const int other : planned.line) {
     if (other == self) break;
+    if (own.out && !(order_key(group.parties[static_cast<size_t>(other)], group.policy) < own_key)) continue;
     // Who is over a quota holds up nobody but its user's own.
     const bool aside = planned.is_over_quota(other) && group.parties[static_cast<size_t>(other)].user() != own.user();
     const bool blocks = planned.verdicts[static_cast<size_t>(other)] != Verdict::impossible && !aside;
     if (blocks && contend(group, other, self)) out.ahead.push_back(other);
+  }
+  // Who is out stands in no plan, and is ahead of those that are out as well.
+  for (size_t i = 0; own.out && i < group.parties.size(); ++i) {
+    const Party& p = group.parties[i];
+    const bool there = p.out && p.state == PartyState::waiting && (absent.empty() || !absent[i]);
+    if (there && order_key(p, group.policy) < own_key && contend(group, static_cast<int>(i), self))
+      out.ahead.push_back(static_cast<int>(i));
   }
   if (planned.is_over_quota(self)) {
     out.over_quota = planned.over_quota[static_cast<size_t>(self)];

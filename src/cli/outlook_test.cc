@@ -62,6 +62,19 @@ TEST(Outlook, AddsUpWhatThoseAheadSay) {
   EXPECT_EQ(pool.look(fourth).ahead, (std::vector<int>{first, second, third}));
 }
 
+TEST(Outlook, AheadOfWhoIsOutAreThoseThatCameBefore) {
+  Scene pool({{"slot", 1}});
+  pool.seated(slot(1), 160);
+  const int before = pool.comes(slot(1));
+  const int out_before = pool.comes(slot(1));
+  const int self = pool.comes(slot(1));
+  const int out_behind = pool.comes(slot(1));
+  const int behind = pool.comes(slot(1));
+  for (const int i : {out_before, self, out_behind}) pool.at(i).out = true;
+  EXPECT_EQ(pool.look(self).ahead, (std::vector<int>{before, out_before}));
+  EXPECT_EQ(pool.look(behind).ahead, (std::vector<int>{before})) << "who is out holds up nobody";
+}
+
 TEST(Outlook, KnowsNothingOfWhoSaidNothingOrIsOverdue) {
   for (const int64_t said : {0, 50}) {
     Scene pool({{"slot", 1}});

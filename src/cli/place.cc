@@ -123,6 +123,7 @@ std::optional<int> Place::prepare() {
   cancel_fd_ = signals_->fd();
   if (options_.timeout_ms) deadline_us_ = monotonic_us() + *options_.timeout_ms * 1000;
   around_ = leases_around(*pool_);
+  processors_around_ = processors_of(around_.leases);
   if (auto looked = look_past_own_leases(); !looked) return fail(looked.error());
   return options_.turn ? find_turn() : std::nullopt;
 }
@@ -304,6 +305,8 @@ std::optional<int> Place::take(const PartyInfo& info, bool& gave_up) {
     release_all();
     return failed;
   }
+  // While we waited it may have given way and come back to others.
+  if (processors_around_.any()) processors_around_ = processors_of(leases_around(*pool_).leases);
   return std::nullopt;
 }
 

@@ -77,7 +77,12 @@ class Place {
   [[nodiscard]] LeaseEnvironment environment() const;
   // What of each real GPU the command may use. Requires take().
   [[nodiscard]] std::vector<UsageLimit> usage_limits() const;
-  // Where the command is to run; none: where it likes. Its own processors, or else those that are nobody's own.
+  // Whether the drivers said of each of them what it does, when they were asked last. Requires take().
+  [[nodiscard]] bool load_is_told() const;
+  // Says so where somebody wanted to know when they do nothing, and nobody will tell.
+  void tell_if_load_is_not_told() const;
+  // Where the command is to run; none: where it likes. Its own processors, or else those of the lease around it, or
+  // else those that are nobody's own.
   [[nodiscard]] ProcessorSet affinity() const;
   // Has a seat's engine ask whoever has a say in where it may sit.
   void heed_choice(Seat& seat);
@@ -122,6 +127,7 @@ class Place {
   Picture picture_;
   std::optional<OwnProcessors> processors_;  // --pin
   ProcessorSet processors_of_others_;        // as of the last wait
+  ProcessorSet processors_around_;           // of the lease around us, likewise
   std::vector<DeviceRef> eligible_;
   std::string trial_path_;  // of a pool of our own, for a --dry-run before there is one; removed at the end
   std::optional<LocalPool> pool_;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "cli/place.h"
+#include "cli/say.h"
 #include "device/mps.h"
 #include "device/probe_run.h"
 #include "run/affinity.h"
@@ -37,13 +38,30 @@ std::vector<UsageLimit> Place::usage_limits() const {
   return out;
 }
 
+bool Place::load_is_told() const {
+  const std::vector<UsageLimit> limits = usage_limits();
+  return !limits.empty() && std::all_of(limits.begin(), limits.end(), [&](const UsageLimit& limit) {
+    return load_of(picture_, limit.uuid).has_value();
+  });
+}
+
+void Place::tell_if_load_is_not_told() const {
+  if (!options_.idle_ms || load_is_told()) return;
+  say(std::string(usage_limits().empty() ? "--idle: there is no GPU of which a driver could say that it is idle"
+                                         : "--idle: the driver does not tell whether its GPUs do anything") +
+      (options_.reclaim_when_idle ? ", so it is never asked to give way (--reclaimable=idle)" : ""));
+}
+
 ProcessorSet Place::affinity() const {
   ProcessorSet own;
   for (const auto& seat : seats_) own |= processor_set(seat->engine.record().processors);
-  if (own.any() || processors_of_others_.none()) return own;
-  const ProcessorSet nobodys = allowed_processors() & ~processors_of_others_;
+  if (own.any() || (processors_around_.none() && processors_of_others_.none())) return own;
   const auto needed = static_cast<size_t>(std::max<int64_t>(1, amount_of(options_.claim, "cpu")));
-  return nobodys.count() >= needed ? nobodys : ProcessorSet();
+  const ProcessorSet allowed = allowed_processors();
+  const ProcessorSet around = allowed & processors_around_;
+  for (const ProcessorSet& set : {around & ~processors_of_others_, around, allowed & ~processors_of_others_})
+    if (set.count() >= needed) return set;
+  return {};
 }
 
 LeaseEnvironment Place::environment() const {

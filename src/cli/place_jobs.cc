@@ -64,6 +64,7 @@ std::vector<Job> Place::jobs() {
     Job job = job_of(*seat);
     if (how) job.how = *how;
     job.seated_us = seat->acquired.seated_us;
+    job.processors = show_processors(seat->acquired.processors);
     for (const DeviceRef& granted : seat->acquired.devices)
       for (const Device& d : picture_.devices)
         if (d.uuid == granted.uuid)

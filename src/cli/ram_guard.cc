@@ -211,20 +211,26 @@ bool is_scope_of(const std::string& path, const std::string& pid) {
 
 }  // namespace
 
-std::string ram_limit_seen(const PartyInfo& info, int64_t claimed_bytes) {
-  if (claimed_bytes == 0 || info.pid_namespace == 0 || info.pid_namespace != own_pid_namespace()) return "";
+RamLimitSeen ram_limit_seen(const PartyInfo& info, int64_t claimed_bytes) {
+  if (claimed_bytes == 0 || info.pid_namespace == 0 || info.pid_namespace != own_pid_namespace()) return {};
   const std::string pid = std::to_string(info.pid);
   const auto name = read_word("/proc/" + pid + "/comm");
-  if (!name) return "";
-  const auto is_limited = [&](pid_t process) {
+  if (!name) return {};
+  const bool supervised = name == "berth";
+  RamLimitSeen out{supervised ? "watched" : "booked", false};
+  const auto look_at = [&](pid_t process) {
     const auto group = memory_cgroup_of(sysfs_root(), process);
-    if (!group || !is_scope_of(group->path, pid)) return false;
-    return memory_limit({group->version, group->path, group->path}).has_value();
+    if (!group || !memory_limit({group->version, group->path, group->path})) return;
+    if (is_scope_of(group->path, pid))
+      out.by = "cgroup";
+    else if (group->path.find("/berth-", group->mount.size()) != std::string::npos)
+      out.in_outer_one = true;
   };
-  if (name != "berth") return is_limited(static_cast<pid_t>(info.pid)) ? "cgroup" : "booked";
-  for (const pid_t child : children_of("/proc", static_cast<pid_t>(info.pid)))
-    if (is_limited(child)) return "cgroup";
-  return "watched";
+  if (!supervised) look_at(static_cast<pid_t>(info.pid));
+  for (const pid_t child : supervised ? children_of("/proc", static_cast<pid_t>(info.pid)) : std::vector<pid_t>{})
+    look_at(child);
+  if (out.by == "cgroup") out.in_outer_one = false;
+  return out;
 }
 
 }  // namespace berth

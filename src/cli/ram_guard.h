@@ -66,8 +66,12 @@ class RamGuard {
   int64_t most_bytes_ = 0;
 };
 
-// What holds a lease to the memory that it claimed, as it shows from here: "cgroup" or "watched"; "booked" where
-// nothing does (hold, adopt, --exec without a cgroup); "" for one that claims none, or that is not seen.
-[[nodiscard]] std::string ram_limit_seen(const PartyInfo& info, int64_t claimed_bytes);
+// What holds a lease to the memory that it claimed, as it shows from here.
+struct RamLimitSeen {
+  std::string by;             // "cgroup" or "watched"; "booked" where nothing does (hold, adopt, --exec without a
+                              // cgroup); "" for one that claims none, or that is not seen
+  bool in_outer_one = false;  // it has no cgroup, but runs in that of a lease around it, which limits them together
+};
+[[nodiscard]] RamLimitSeen ram_limit_seen(const PartyInfo& info, int64_t claimed_bytes);
 
 }  // namespace berth

@@ -204,7 +204,7 @@ std::optional<int> run_in_place(Place& place, RamGuard& ram) {
   }
   const UsageCompanion* usage = nullptr;
   if (!place.usage_limits().empty()) {
-    auto watch = std::make_unique<UsageCompanion>(place, giving);
+    auto watch = std::make_unique<UsageCompanion>(place, giving, say);
     usage = watch.get();
     companions.push_back(std::move(watch));
   }
@@ -274,8 +274,7 @@ int run_command(const Words& words) {
   const auto failed = place.take(info, gave_up);
   if (gave_up && place.options().run_after_timeout) return run_unseated(place, ram);
   if (gave_up) say("gave up after " + show_milliseconds(*place.options().timeout_ms) + " without a place");
-  if (!failed && place.options().idle_ms && place.usage_limits().empty())
-    say("--idle: there is no GPU of which a driver could say that it is idle");
+  if (!failed) place.tell_if_load_is_not_told();
   if (!failed) place.tell_if_not_reclaimable();
   while (!failed)
     if (const auto status = run_in_place(place, ram)) return *status;

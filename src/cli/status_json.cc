@@ -80,7 +80,8 @@ Json lease_json(const PoolView& view, const LeaseView& lease) {
           {"reclaim_requested", lease.asked_to_give_way},
           {"claim", claim_of(view, party)},
           {"granted", granted_of(view, party)},
-          {"ram_limit", or_null(!lease.ram_limit.empty(), lease.ram_limit)},
+          {"ram_limit", or_null(!lease.ram_limit.by.empty(), lease.ram_limit.by)},
+          {"ram_limit_around", or_null(lease.ram_limit.in_outer_one, "cgroup")},
           {"parent", or_null(party.nested, std::string(party.parent.view()))}};
 }
 

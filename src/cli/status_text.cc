@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "cli/claim_text.h"
 #include "cli/table.h"
 #include "engine/driver_admission.h"
 
@@ -47,29 +48,29 @@ std::string devices_table(const PoolView& view, size_t width) {
   return (view.devices.empty() ? "" : "\n" + table.text(width, device_squeezes)) + (notes.empty() ? "" : "\n" + notes);
 }
 
-// "1 GPU, 2 cpu": what a party asks for, and on which devices it sits.
-std::string claim_text(const PoolView& view, const Party& party) {
-  Claim claim;
-  claim.gpu = party.gpu;
-  for (const Amount& a : view.snapshot.counters(party))
-    claim.counters.push_back({view.snapshot.resources[a.resource].name, a.amount});
-  std::string text = describe(claim);
-  if (const auto own = view.snapshot.own_processors(party); !own.empty()) text += " (cpu " + show_processors(own) + ")";
-  std::string on;
-  for (const uint16_t granted : view.snapshot.granted(party))
-    for (const Device& d : view.devices)
-      if (d.uuid == view.snapshot.devices[granted]) on += (on.empty() ? "" : ",") + std::to_string(d.index);
-  return on.empty() ? text : text + " (GPU " + on + ")";
+const Party& party_of(const PoolView& view, const LeaseView& lease) {
+  return view.snapshot.parties[static_cast<size_t>(lease.party)];
 }
 
 // What holds it to its memory.
 std::string limit_text(const LeaseView& lease) {
-  if (lease.ram_limit.empty()) return "";
-  return lease.ram_limit == "booked" ? ", booked only" : ", " + lease.ram_limit;
+  const RamLimitSeen& limit = lease.ram_limit;
+  const std::string text = limit.by == "booked" ? "booked only" : limit.by;
+  return limit.in_outer_one ? text + ", in the outer cgroup" : text;
 }
 
-const Party& party_of(const PoolView& view, const LeaseView& lease) {
-  return view.snapshot.parties[static_cast<size_t>(lease.party)];
+// What a lease asks for, and where it has that.
+std::string claim_of(const PoolView& view, const LeaseView& lease) {
+  const Party& party = party_of(view, lease);
+  Claim claim;
+  claim.gpu = party.gpu;
+  for (const Amount& a : view.snapshot.counters(party))
+    claim.counters.push_back({view.snapshot.resources[a.resource].name, a.amount});
+  std::string on;
+  for (const uint16_t granted : view.snapshot.granted(party))
+    for (const Device& d : view.devices)
+      if (d.uuid == view.snapshot.devices[granted]) on += (on.empty() ? "" : ",") + std::to_string(d.index);
+  return claim_text(claim, {on, show_processors(view.snapshot.own_processors(party)), limit_text(lease)});
 }
 
 std::string inside_of(const Party& party) { return party.nested ? "inside " + std::string(party.parent.view()) : ""; }
@@ -138,7 +139,7 @@ std::string full_table(const PoolView& view, const std::vector<Row>& rows) {
                               : lease->position > 0 ? "waits, " + std::to_string(lease->position)
                                                     : "stopped";
     table.add({std::string(depth * 2, ' ') + std::string(party.id.view()), state, times.since, times.left, lease->user,
-               std::to_string(lease->info.pid), claim_text(view, party) + limit_text(*lease),
+               std::to_string(lease->info.pid), claim_of(view, *lease),
                lease->info.label.empty() ? "-" : shortened(lease->info.label, 24), shortened(lease->info.command, 40),
                lease->reason.empty() ? inside_of(party) : lease->reason});
   }
@@ -158,8 +159,7 @@ std::string brief_table(const PoolView& view, const std::vector<Row>& rows, size
                                                     : "stopped";
     const std::string& what = lease->info.label.empty() ? lease->info.command : lease->info.label;
     table.add({std::string(depth * 2, ' ') + std::string(party.id.view().substr(0, length)), state, times.since,
-               times.left, lease->user, claim_text(view, party) + limit_text(*lease), shortened(what, 32),
-               lease->reason});
+               times.left, lease->user, claim_of(view, *lease), shortened(what, 32), lease->reason});
   }
   return table.text(width, brief_squeezes);
 }

@@ -1,17 +1,17 @@
 #include "cli/usage_companion.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "base/sys.h"
 #include "base/text.h"
-#include "cli/say.h"
 #include "engine/lease_roots.h"
 
 namespace berth {
 
-UsageCompanion::UsageCompanion(Place& place, GivingWayCompanion* giving)
+UsageCompanion::UsageCompanion(Place& place, GivingWayCompanion* giving, std::function<void(const std::string&)> tell)
     : place_(place),
       giving_(giving),
+      tell_(std::move(tell)),
       watch_(
           place.usage_limits(), [&place] { return lease_roots(place.pool()); },
           [this](const Overuse& overuse) { speak_of(overuse); }) {
@@ -28,23 +28,25 @@ bool UsageCompanion::act() {
 }
 
 void UsageCompanion::speak_of(const Overuse& overuse) {
+  if (place_.options().verb != PlaceVerb::run) return;  // there is no command to speak of
   over_ = true;
-  say("it uses " + show_size(overuse.used_bytes) + " of GPU " + std::to_string(overuse.device_index) + " and claimed " +
-      show_size(overuse.claimed_bytes) + "; others may run out of memory" +
-      (place_.options().over_use_ends ? ", so it is ended (--over-use term)" : ""));
+  tell_("it uses " + show_size(overuse.used_bytes) + " of GPU " + std::to_string(overuse.device_index) +
+        " and claimed " + show_size(overuse.claimed_bytes) + "; others may run out of memory" +
+        (place_.options().over_use_ends ? ", so it is ended (--over-use term)" : ""));
 }
 
 // Looked at with every answer of the driver, which come often enough.
 void UsageCompanion::look_for_idleness() {
   const auto& options = place_.options();
   if (!options.idle_ms) return;
+  if (const auto told = watch_.load_told(); told && giving_ != nullptr) giving_->set_load_told(*told);
   const bool idle = monotonic_us() - watch_.active_us() >= *options.idle_ms * 1000;
   if (idle == idle_) return;
   idle_ = idle;
   publish(idle);
   if (idle)
-    say("its GPUs have shown no activity for " + show_duration(*options.idle_ms / 1000) + " (--idle)" +
-        (options.reclaim_when_idle ? "; it may be asked to give way" : "; others can see that"));
+    tell_("its GPUs have shown no activity for " + show_duration(*options.idle_ms / 1000) + " (--idle)" +
+          (options.reclaim_when_idle ? "; it may be asked to give way" : "; others can see that"));
 }
 
 void UsageCompanion::publish(bool idle) {

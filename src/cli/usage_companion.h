@@ -1,7 +1,9 @@
 // Watches what the command uses of its GPUs, and whether they do anything.
 #pragma once
 
+#include <functional>
 #include <optional>
+#include <string>
 
 #include "cli/giving_way_companion.h"
 #include "cli/place.h"
@@ -12,8 +14,9 @@ namespace berth {
 
 class UsageCompanion : public Companion {
  public:
-  // `giving`: who publishes that it is idle, where the place may be given away; else null. Must outlive it.
-  UsageCompanion(Place& place, GivingWayCompanion* giving);
+  // `giving`: who publishes that it is idle, where the place may be given away; else null. `tell`: what people are to
+  // know. All must outlive it.
+  UsageCompanion(Place& place, GivingWayCompanion* giving, std::function<void(const std::string&)> tell);
 
   [[nodiscard]] int fd() const override { return watch_.fd(); }
   [[nodiscard]] int64_t due_us() const override;
@@ -28,6 +31,7 @@ class UsageCompanion : public Companion {
 
   Place& place_;
   GivingWayCompanion* giving_;
+  std::function<void(const std::string&)> tell_;
   UsageWatch watch_;
   bool over_ = false;
   bool idle_ = false;

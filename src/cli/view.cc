@@ -83,10 +83,14 @@ std::string veto_reason(const PoolView& view, const Party& self) {
   return "the driver said no to " + cards + " (--min-free, --max-util, or what was there a moment ago)";
 }
 
-std::string holders_reason(const PoolView& view, int party) {
+enum class Of { anything, own_processors };
+
+std::string holders_reason(const PoolView& view, int party, Of of = Of::anything) {
   std::string text;
   size_t more = 0;
   for (const LeaseView* holder : holders_in_the_way(view, party)) {
+    const bool owns = view.snapshot.parties[static_cast<size_t>(holder->party)].processors.count > 0;
+    if (of == Of::own_processors && !owns) continue;
     if (text.size() < 120)
       text += (text.empty() ? "held by " : ", ") + lease_name(view, *holder) +
               (holder->life == Life::unknown ? ", who hides whether it lives" : "") + waits_itself(view, holder->party);
@@ -104,7 +108,7 @@ std::string machine_reason(const PoolView& view, int party) {
   if (!why.empty()) return why;
   const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
   if (self.pins && !view.snapshot.processors.empty())
-    return std::string(no_processors_left) + ": " + holders_reason(view, party);
+    return std::string(no_processors_left) + ": " + holders_reason(view, party, Of::own_processors);
   return "its machine refused it a place a moment ago";
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/user.h"
+#include "cli/ram_guard.h"
 #include "core/snapshot.h"
 #include "device/probe_run.h"
 #include "engine/occupancy.h"
@@ -28,7 +29,7 @@ struct LeaseView {
   int position = 0;                // waiting: 1 is next, in the pool's line or that of the lease it is inside of
   std::string reason;              // waiting: why; held: who keeps it, where that is not who took it
   std::optional<int64_t> eta_s;    // waiting: until it should get its place; nothing: nobody knows
-  std::string ram_limit = {};      // held: what holds it to the memory that it claimed; see ram_limit_seen()
+  RamLimitSeen ram_limit = {};     // held: what holds it to the memory that it claimed
   bool asked_to_give_way = false;  // held
 };
 

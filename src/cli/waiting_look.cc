@@ -5,7 +5,9 @@
 #include "base/user.h"
 #include "cli/outlook.h"
 #include "cli/told.h"
+#include "engine/processor_choice.h"
 #include "ledger/local_ledger.h"
+#include "run/affinity.h"
 #include "sched/timeline.h"
 
 namespace berth {
@@ -41,6 +43,40 @@ InTheWay told_of(const LocalPool& pool, const Party& party, int64_t now_us) {
   if (end_us != never_us) out.left_s = end_us <= now_us ? -1 : (end_us - now_us + 999'999) / 1'000'000;
   out.reclaimable = party.way.reclaimable;
   return out;
+}
+
+// Whether that one is `lease`, or a lease that it is inside of.
+bool is_around(const Snapshot& all, const PartyKey* lease, const PartyKey& who) {
+  std::optional<PartyKey> at;
+  if (lease != nullptr) at = *lease;
+  for (size_t step = 0; at && step < all.parties.size(); ++step) {
+    if (*at == who) return true;
+    const int index = all.find(*at);
+    if (index < 0 || !all.parties[static_cast<size_t>(index)].nested) return false;
+    at = all.parties[static_cast<size_t>(index)].parent_key();
+  }
+  return false;
+}
+
+// Who has the processors that we may use: leases of any level, but those that serve us, which lend us theirs.
+void tell_owners(LocalPool& pool, const Snapshot& all, const PartyKey* server, WaitingWords& words) {
+  LocalLedger ledger(pool);
+  const ProcessorSet allowed = allowed_processors();
+  for (const Party& p : all.parties) {
+    const ProcessorSet own = processor_set(all.own_processors(p)) & allowed;
+    if (own.none() || is_around(all, server, p.key())) continue;
+    const Life life = ledger.life(p);
+    if (life == Life::dead) continue;
+    if (words.holders.size() >= most_named) {
+      ++words.more_holders;
+      continue;
+    }
+    InTheWay one = told_of(pool, p, all.now_us);
+    if (one.who.empty()) continue;  // it has gone meanwhile
+    one.what = "cpu " + show_processors(spans_of(own));
+    one.hides = life == Life::unknown;
+    words.holders.push_back(std::move(one));
+  }
 }
 
 // The outlook among the living: the dead that it hangs on are asked for, and left out.
@@ -97,6 +133,11 @@ Result<WaitingWords> look_for_waiter(LocalPool& pool, const Picture& picture, co
   const bool refused = out.verdict == Verdict::seat && !objection.empty();
   if (out.start_us >= 0 && !refused)
     words.eta_s = (std::max<int64_t>(0, out.start_us - group->now_us) + 999'999) / 1'000'000;
+  words.objection_is_of_them = words.objection.starts_with(no_processors_left);
+  if (words.objection_is_of_them) {
+    tell_owners(pool, *all, record.parent ? &parent : nullptr, words);
+    return words;
+  }
   for (size_t i = 0; i < out.obstacles.size() && i < most_named; ++i) {
     const Obstacle& obstacle = out.obstacles[i];
     const Party& holder = group->parties[static_cast<size_t>(obstacle.holder)];

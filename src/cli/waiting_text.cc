@@ -49,7 +49,10 @@ std::string duration_text(const WaitingWords& words) {
 
 std::string sentence(const WaitingWords& words, size_t most, Detail detail) {
   std::string why = holders_text(words, most, detail);
-  if (!words.objection.empty()) why += (why.empty() ? "" : "; ") + words.objection;
+  if (words.objection_is_of_them)
+    why = words.objection + (why.empty() ? "" : ": " + why);
+  else if (!words.objection.empty())
+    why += (why.empty() ? "" : "; ") + words.objection;
   const std::string how_long = duration_text(words);
   if (!how_long.empty()) why += (why.empty() ? "" : ", ") + how_long;
   if (words.ahead > 0) why += (why.empty() ? "" : "; ") + std::to_string(words.ahead) + " ahead of you";

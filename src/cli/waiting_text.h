@@ -25,7 +25,8 @@ struct WaitingWords {
   size_t more_holders = 0;        // not in that list
   std::string objection;          // the driver's, or that of a pool that has become too small; "" if there is none
   int ahead = 0;
-  std::optional<int64_t> eta_s;  // nothing: nobody knows
+  std::optional<int64_t> eta_s;       // nothing: nobody knows
+  bool objection_is_of_them = false;  // the holders are those of whom the objection speaks
 };
 
 // "24 GiB on 1 GPU: GPU 0 is held by train-llama (alice, 40 min left, reclaimable), about 40 min; 2 ahead of you"

@@ -30,6 +30,8 @@ TEST(WaitingText, SaysWhoHasItForHowLongAndWhoIsAhead) {
       {{"1 GPU", {bobs()}, 0, "GPU 0: pid 12 uses 8 GiB", 1, 90},
        "1 GPU: GPU 1 is held by chat (bob); GPU 0: pid 12 uses 8 GiB, about 1 min; 1 ahead of you"},
       {{"1 GPU", {}, 0, "", 0, std::nullopt}, "1 GPU"},
+      {{"1 cpu", {{"cpu 0-3", "train", "alice", std::nullopt, false, false}}, 0, "others have them", 0, 90, true},
+       "1 cpu: others have them: cpu 0-3 is held by train (alice), about 1 min"},
   };
   for (const Case& c : cases) EXPECT_EQ(waiting_text(c.words), c.text);
 }

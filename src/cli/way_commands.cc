@@ -35,7 +35,21 @@ Result<Party> find_holder(const Snapshot& snapshot, const std::string& prefix) {
   return found.front();
 }
 
-Result<> ask(LocalPool& pool, const std::string& prefix) {
+// For the owner, who would see nothing happen: why it does not give way at once, or "". What was asked by hand
+// stands until it does.
+std::string why_not_now(LocalLedger& ledger, const Party& party) {
+  const std::string name = "the lease " + std::string(party.id.view());
+  if (ledger.is_in_span(party))
+    return name + " is busy (berth busy), so it does not give way yet; it is asked when that is over";
+  if (party.way.unseen)
+    return name + " gives way only while its GPUs do nothing (--reclaimable=idle), and no driver tells whether they do";
+  if (party.way.busy)
+    return name + " is at work, so it does not give way yet; it is asked when its GPUs do nothing (--reclaimable=idle)";
+  return "";
+}
+
+// What is to be said to who asked, or "".
+Result<std::string> ask(LocalPool& pool, const std::string& prefix) {
   const auto snapshot = pool.read();
   if (!snapshot) return snapshot.error();
   const auto party = find_holder(*snapshot, prefix);
@@ -49,10 +63,11 @@ Result<> ask(LocalPool& pool, const std::string& prefix) {
   if (!party->way.reclaimable)
     return Error{ErrorKind::not_found, 0, name + " did not say that it may be asked (--reclaimable)"};
   LocalLedger ledger(pool);
-  if (auto requested = ledger.request(*party); !requested) return requested;
+  std::string why_not = why_not_now(ledger, *party);
+  if (auto requested = ledger.request(*party); !requested) return requested.error();
   if (!ledger.ring(*party).answered)
     return Error{ErrorKind::not_found, 0, name + " has nobody left to ask: its berth was killed; its command runs on"};
-  return success();
+  return why_not;
 }
 
 // Marks every lease around us that may be asked, for as long as anybody has the descriptors: who gives way lets go of
@@ -87,7 +102,9 @@ int reclaim_command(const Words& words) {
   auto pool = open_pool_of_a_lease();
   if (!pool) return fail(pool.error());
   const auto asked = ask(*pool, words.front());
-  return asked.ok() ? exit_status::ok : fail(asked.error());
+  if (!asked) return fail(asked.error());
+  if (!asked->empty()) say(*asked);
+  return exit_status::ok;
 }
 
 // Becomes the command: the span ends with the last process that has its descriptor.

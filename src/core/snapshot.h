@@ -69,6 +69,7 @@ struct Way {
   bool unheeded = false;     // u: it was asked, its time is over, and it keeps its place
   bool idle = false;         // i: its devices have shown no activity for as long as it said
   bool doubtful = false;     // d: it did not heed who asked it last; the next one asks it all the same
+  bool unseen = false;       // n: besides b: it is asked only while they show none, and nobody tells whether they do
   bool gives_up = false;     // t: of a waiter, that it has a deadline and then waits no more
   friend bool operator==(const Way&, const Way&) = default;
 };

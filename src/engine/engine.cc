@@ -284,6 +284,7 @@ Result<Engine::Turn> Engine::turn(const WaitRule& rule, int64_t lock_until_us) {
     for (const uint16_t g : record_.grant) seated.devices.push_back(record_.claim.eligible.at(g));
     seated.arrival_us = record_.arrival_us;
     seated.seated_us = record_.seated_us;
+    seated.processors = record_.processors;
     if (newcomer) ledger_.sweep_orphans();  // who waited has others waiting for its lock
     return out;
   }

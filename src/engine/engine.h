@@ -66,6 +66,7 @@ struct Acquired {
   std::string refusal;                // busy, timed_out: what the driver had to say against it; "" if nothing
   int64_t arrival_us = 0;
   int64_t seated_us = 0;
+  std::vector<ProcessorSpan> processors;  // seated: its own ones
 };
 
 // What became of a lease that was to have another claim.
@@ -280,6 +281,7 @@ class Engine {
   [[nodiscard]] std::vector<PartyKey> leases_with(const Snapshot& all) const;
   void forget_dead_owners();
   [[nodiscard]] ProcessorSet taken_processors() const;
+  bool lacks_processors();
   std::string find_processors(Look& look);
   [[nodiscard]] Record as_seated(const Look& look) const;
   void stay_out(Look& look);

@@ -42,7 +42,12 @@ void Engine::heed_machine(Look& look) {
   look.out = false;
   if (look.verdict() != Verdict::seat && look.verdict() != Verdict::wait) return;
   const std::string why = machine_refusal(look);
-  if (why.empty()) return;
+  if (why.empty()) {
+    // What it waits for in line is not all of it then.
+    if (look.verdict() == Verdict::wait && look.refusal.empty() && lacks_processors())
+      look.refusal = no_processors_left;
+    return;
+  }
   look.out = true;
   look.asks_driver = false;
   look.refusal = why;

@@ -106,6 +106,15 @@ Record Engine::as_seated(const Look& look) const {
   return out;
 }
 
+// Whether there are too few for us, wherever we sit.
+bool Engine::lacks_processors() {
+  if (processors_ == nullptr || !record_.pins) return false;
+  const int64_t count = amount_of(record_.claim, "cpu");
+  if (processors_->choose(count, taken_processors(), {}).any()) return false;
+  forget_dead_owners();
+  return processors_->choose(count, taken_processors(), {}).none();
+}
+
 // Requires a plan that seats us. Why there are none for us; "" where look.processors has them.
 std::string Engine::find_processors(Look& look) {
   const int64_t count = amount_of(record_.claim, "cpu");

@@ -196,7 +196,7 @@ Result<GaveWay> Engine::give_way(Return how) {
   record_.veto = look.veto = elsewhere_;
   record_.way.yielding = true;  // of a waiter: it gave way
   record_.way.asked = record_.way.busy = record_.way.unheeded = record_.way.gives_up = false;
-  record_.way.doubtful = false;
+  record_.way.doubtful = record_.way.unseen = false;
   auto done = change_pool(look, PartyState::waiting, /*self_gone=*/false, [&] { return ledger_.change(record_); });
   if (!done) return done.error();
   seated_ = false;

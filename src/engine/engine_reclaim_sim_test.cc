@@ -103,8 +103,7 @@ class Ground {
     if (!gave.ok()) return false;
     if (*gave != GaveWay::gave) {
       ++server.withdrawn;
-      return engine.heed_requests([&](const Asked&) { return Way{true, false, false, false, false, false, false}; })
-          .ok();
+      return engine.heed_requests([&](const Asked&) { return Way{true}; }).ok();
     }
     ++server.gave;
     for (;;) {

@@ -32,13 +32,21 @@ void UsageWatch::watch_idleness(int64_t idle_us) {
   next_us_ = std::min(next_us_, monotonic_us() + pace_us_);
 }
 
-bool UsageWatch::at_work(const Picture& picture) const {
+void UsageWatch::heed_load(const Picture& picture, int64_t now_us) {
+  if (limits_.empty()) return;  // the place is away
+  bool told = true;
   for (const UsageLimit& limit : limits_) {
-    const auto seen = std::find_if(picture.devices.begin(), picture.devices.end(),
-                                   [&](const Device& d) { return d.uuid == limit.uuid; });
-    if (seen == picture.devices.end() || seen->util_pct.value_or(1) > 0) return true;
+    const auto load = load_of(picture, limit.uuid);
+    told = told && load;
+    if (load.value_or(1) > 0) active_us_ = now_us;
   }
-  return false;
+  load_told_ = told;
+}
+
+std::optional<int> load_of(const Picture& picture, const std::string& uuid) {
+  const auto seen =
+      std::find_if(picture.devices.begin(), picture.devices.end(), [&](const Device& d) { return d.uuid == uuid; });
+  return seen == picture.devices.end() ? std::nullopt : seen->util_pct;
 }
 
 int64_t UsageWatch::due_us() const { return run_ ? run_->begun_us() + probe_limit_us() : next_us_; }
@@ -55,13 +63,13 @@ void UsageWatch::act() {
   if (run_->take_in()) {
     const auto picture = run_->finish();
     if (picture) learn(*picture);
-    if (!picture || at_work(*picture)) active_us_ = now_us;
+    heed_load(picture ? *picture : Picture{}, now_us);
     pace_us_ = picture ? std::min(usual_pace_us_, pace_us_ * 2) : slowest_pace_us;
   } else if (now_us < due_us()) {
     return;
   } else {
     pace_us_ = slowest_pace_us;
-    active_us_ = now_us;
+    heed_load({}, now_us);
   }
   run_.reset();
   next_us_ = now_us + pace_us_;

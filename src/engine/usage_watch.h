@@ -30,6 +30,9 @@ struct Overuse {
   int64_t claimed_bytes = 0;
 };
 
+// What the driver says that a device does, in percent; nullopt: nothing.
+[[nodiscard]] std::optional<int> load_of(const Picture& picture, const std::string& uuid);
+
 class UsageWatch {
  public:
   // `leases` as in DriverAdmission. `on_overuse` is called when a lease is first seen to use more than
@@ -57,9 +60,11 @@ class UsageWatch {
   // When one of our devices was last seen at work, or not seen at all, on monotonic_us()'s clock: a driver that
   // says nothing says nothing of idleness either. The load is the card's, whoever shares it.
   [[nodiscard]] int64_t active_us() const { return active_us_; }
+  // Whether the last answer told of each of our devices what it does; nullopt: there was none yet.
+  [[nodiscard]] std::optional<bool> load_told() const { return load_told_; }
 
  private:
-  [[nodiscard]] bool at_work(const Picture& picture) const;
+  void heed_load(const Picture& picture, int64_t now_us);
   void learn(const Picture& picture);
 
   std::vector<UsageLimit> limits_;
@@ -72,6 +77,7 @@ class UsageWatch {
   int64_t pace_us_ = 0;
   int64_t usual_pace_us_;
   int64_t active_us_;
+  std::optional<bool> load_told_;
 };
 
 }  // namespace berth

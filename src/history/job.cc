@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "core/processors.h"
 
 namespace berth {
 
@@ -119,6 +120,7 @@ std::string encode_job(const Job& job) {
   if (job.claim.gpu.vram_bytes > 0) claim["vram"] = job.claim.gpu.vram_bytes;
   if (job.claim.gpu.compute_pct > 0) claim["compute"] = job.claim.gpu.compute_pct;
   for (const NamedAmount& c : job.claim.counters) claim["resources"][c.name] = c.amount;
+  if (!job.processors.empty()) out["processors"] = job.processors;
   for (const GrantedDevice& d : job.devices)
     out["devices"].push_back({{"uuid", d.uuid}, {"index", d.index}, {"vram", d.vram_bytes}});
   return out.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -153,6 +155,7 @@ std::optional<Job> decode_job(std::string_view line) {
   job.stays = read.flag("stays");
   if (const Json* claim = read.find("claim"); claim != nullptr) job.claim = claim_of(*claim);
   job.devices = devices_of(read.find("devices"));
+  if (const auto own = parse_processors(read.text("processors"))) job.processors = show_processors(*own);
   return job;
 }
 

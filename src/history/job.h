@@ -55,6 +55,7 @@ struct Job {
   int64_t expect_s = 0;  // 0: it did not say
   Claim claim;           // without eligible devices
   std::vector<GrantedDevice> devices;
+  std::string processors;  // its own ones (--pin), "0-3,8", or ""
   int64_t arrival_us = 0;  // since the epoch, as the others
   int64_t seated_us = 0;   // 0: it never had its place
   int64_t ended_us = 0;

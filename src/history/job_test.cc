@@ -22,6 +22,7 @@ Job full() {
   job.claim.gpu = {2, false, int64_t{8} << 30, 50};
   job.claim.counters = {{"cpu", 4}, {"ram", int64_t{1} << 30}};
   job.devices = {{"GPU-1", 0, int64_t{8} << 30}, {"GPU-2", 1, int64_t{8} << 30}};
+  job.processors = "0-3,8";
   job.arrival_us = 1'700'000'000'000'000;
   job.seated_us = 1'700'000'001'000'000;
   job.ended_us = 1'700'000'002'000'000;
@@ -100,6 +101,9 @@ TEST(HistoryJob, WhatIsNoJobIsRefused) {
     EXPECT_FALSE(decode_job(line)) << line;
   EXPECT_TRUE(decode_job(
       R"({"id":"a","arrival_us":1,"ended_us":2,"how":"busy","claim":[],"devices":{},"peak":"x","peak_ram":[]})"));
+  const auto odd = decode_job(R"({"id":"a","arrival_us":1,"ended_us":2,"how":"busy","processors":"3-1,x"})");
+  ASSERT_TRUE(odd);
+  EXPECT_EQ(odd->processors, "");
 }
 
 }  // namespace

@@ -69,6 +69,8 @@ class LocalLedger final : public Ledger {
   // ---- giving way (local_ledger_way.cc) ----
   // Invalid, or the end of a FIFO that hangs up when no work is in flight inside of us any more.
   [[nodiscard]] OwnFd open_span();
+  // Whether work is in flight inside of another party, as far as we may ask: it is for its owner and root to see.
+  [[nodiscard]] bool is_in_span(const Party& party);
   // Begins such a span inside of another party; it lasts for as long as anybody has the descriptor.
   [[nodiscard]] Result<OwnFd> begin_span(const Party& party);
   // Whether we were asked by hand since the last time; and asking another.

@@ -15,10 +15,11 @@
 
 namespace berth {
 
-OwnFd LocalLedger::open_span() {
+namespace {
+
+OwnFd open_span_of(const OwnFd& dir, const PartyId& id) {
   OwnFd fd(retry_eintr([&] {
-    return ::openat(own_dir_.get(), (std::string(id_.view()) + ".s").c_str(),
-                    O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    return ::openat(dir.get(), (std::string(id.view()) + ".s").c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
   }));
   struct stat st {};
   if (!fd.valid() || ::fstat(fd.get(), &st) != 0 || !S_ISFIFO(st.st_mode)) return {};
@@ -26,6 +27,15 @@ OwnFd LocalLedger::open_span() {
   // 0: nobody is in one. What somebody writes there is nothing to us.
   if (retry_eintr([&] { return ::read(fd.get(), &byte, 1); }) == 0) return {};
   return fd;
+}
+
+}  // namespace
+
+OwnFd LocalLedger::open_span() { return open_span_of(own_dir_, id_); }
+
+bool LocalLedger::is_in_span(const Party& party) {
+  const OwnFd dir = open_dir_of(party);
+  return dir.valid() && open_span_of(dir, party.id).valid();
 }
 
 bool LocalLedger::take_request() {

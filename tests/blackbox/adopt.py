@@ -112,6 +112,25 @@ def test_what_is_wrong_is_said():
         end(server)
 
 
+def test_without_the_drivers_word_only_says_which():
+    with Gpus(Card("GPU-a", "0000:17:00.0"), Card("GPU-b", "0000:2a:00.0")) as gpus, Pool(env=gpus.env) as pool:
+        server = sleeper()
+        done = pool.run("adopt", str(server.pid), "--only", "0,1")
+        check(done.returncode == 2 and "not clear which 1 of 2 GPUs it uses; say --only and --gpus" in done.stderr, done)
+        done = pool.run("adopt", str(server.pid), "--only", "1")
+        check(done.returncode == 0, done)
+        check(pool.leases()[0]["granted"]["devices"] == [{"uuid": "GPU-b", "index": 1, "vram": 24 * G}], pool.leases())
+        check(pool.leases()[0]["claim"] == {"gpus": 1, "vram": None, "resources": {}}, pool.leases())
+        end(server)
+        pool.wait_for(held=0)
+        # Where the driver has a word, it counts for that card.
+        server = sleeper()
+        gpus.hold(server.pid, "GPU-b", "2G")
+        check(pool.run("adopt", str(server.pid), "--only", "1").returncode == 0, "--only")
+        check(pool.leases()[0]["granted"]["devices"][0]["vram"] == 2 * G, pool.leases())
+        end(server)
+
+
 def test_of_ones_own_only():
     if os.getuid() != 0:
         return "skipped: not root"
@@ -128,4 +147,5 @@ def test_of_ones_own_only():
 
 
 main([test_the_drivers_word_is_the_claim, test_what_is_in_a_lease_is_not_booked_twice,
-      test_it_never_waits_and_says_what_is_over_committed, test_a_cpu_claim_needs_no_driver, test_what_is_wrong_is_said, test_of_ones_own_only])
+      test_it_never_waits_and_says_what_is_over_committed, test_a_cpu_claim_needs_no_driver, test_what_is_wrong_is_said,
+      test_without_the_drivers_word_only_says_which, test_of_ones_own_only])

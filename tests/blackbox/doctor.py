@@ -119,7 +119,7 @@ def test_all_is_well():
         wrong, text = world.doctor(ANNE)
         check(not wrong and text.endswith("All is well.\n"), text)
         for words in ("the pool is /run/berth (a default)", "it belongs to root, has mode 1777, and is for every user",
-                      "it is on a tmpfs of this machine, /run, with", "0 live parties", "nobody sits on the pool's lock"):
+                      "it is on a tmpfs of this machine, /run, with", "nobody holds or waits for anything", "nobody sits on the pool's lock"):
             check(words in text, f"no {words!r} in\n{text}")
     with World() as world:
         wrong, text = world.doctor(ANNE)
@@ -271,7 +271,7 @@ def test_records():
         id_ = re.search(r'"id":"(\w+)"', world.must("berth status --json", BERTH_POOL=SHARED))[1]
         lay(world, RECORD.format(version=1, id="cccccccccc", uid=BERT) + "," + id_, BERT)
         wrong, text = world.doctor(ANNE, BERTH_POOL=SHARED)
-        check(not wrong and "1 record of 1002 inside a lease" in text and "1 live party" in text, text)
+        check(not wrong and "1 record of 1002 inside a lease" in text and "1 held, 0 waiting" in text, text)
         kill(job.pid)
         job.wait()
 

@@ -71,7 +71,7 @@ def test_commands_of_every_end():
         one = jobs[0]
         check(one["cmd"] == "sh -c 'exit 0'" and one["uid"] == os.geteuid() and one["pool"] == pool.path and one["verb"] == "run"
               and one["claim"] == {"gpus": 0, "vram": None, "compute": None, "resources": {"slot": 1}}
-              and one["granted"] == {"devices": [], "resources": {"slot": 1}} and one["stays"] is False, f"{one}")
+              and one["granted"] == {"devices": [], "resources": {"slot": 1}, "processors": None} and one["stays"] is False, f"{one}")
         check(0.09 <= jobs[7]["held_s"] < 5 and abs(one["ended"] - time.time()) < 30, f"{jobs[7]}")
 
 

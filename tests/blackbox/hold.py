@@ -1,6 +1,8 @@
 """hold: a place for as long as a process lives, in every form that scripts use."""
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -92,6 +94,23 @@ def test_ttl():
         check(pool.run("hold", "-r", "slot=1", "--for", str(os.getpid()), "--ttl", "300ms").returncode == 0, "hold")
         check(pool.run("run", "-r", "slot=1", "--", "true").returncode == 0, "run")
         check(0.25 < time.monotonic() - begun < 5, "not after the ttl")
+
+
+def test_a_word_on_the_terminal_before_the_ttl_is_over():
+    """A tenth of the time before, but no less than five seconds."""
+    with Pool(slot=1) as pool:
+        screen, terminal = pty.openpty()
+        begun = time.monotonic()
+        done = pool.run("hold", "-r", "slot=1", "--for", str(os.getpid()), "--ttl", "6s", stdin=terminal, stdout=terminal, stderr=terminal)
+        check(done.returncode == 0, f"{done}")
+        said = b""
+        while b"moves that" not in said and select.select([screen], [], [], 10)[0]:
+            said += os.read(screen, 4096)
+        check(re.search(rb"berth: the lease ([a-z2-7]{10}) ends in [45] s; berth resize \1 --ttl DUR moves that\r+\n", said), f"{said}")
+        check(time.monotonic() - begun > 0.9, "not before that")
+        check(pool.run("release", pool.leases()[0]["id"]).returncode == 0, "release")
+        os.close(terminal)
+        os.close(screen)
 
 
 def test_killed_keeper_frees_the_place():

@@ -1,9 +1,13 @@
 """--idle: a job whose GPUs do nothing is named, and asked to give way only then if it said so."""
 import os
+import pty
+import re
+import select
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from berthtest import check, main, wait_exit, wait_until  # noqa: E402
+from berthtest import Pool, check, main, wait_exit, wait_until  # noqa: E402
 from gpukit import Card, machine  # noqa: E402
 
 EIGHT = ("run", "--vram", "8G", "--label", "server")
@@ -63,15 +67,74 @@ def test_asked_to_give_way_only_while_it_is_idle():
         check(wait_exit(urgent, pool=pool) == 0, pool.err(urgent))
 
 
+def test_who_is_asked_only_when_idle_is_told_where_no_driver_says():
+    never = "so it is never asked to give way (--reclaimable=idle)"
+    unknown = "no driver tells whether its GPUs do anything, so it is not asked"
+    with machine(Card("GPU-a", util=None)) as (gpus, pool):
+        job = pool.spawn(*EIGHT, "--idle", "1s", "--reclaimable=idle", "--", "sleep", "600")
+        wait_until(lambda: lease(pool)["reason"] == unknown if pool.leases() else False, what="shown", pool=pool)
+        check(pool.err(job) == f"berth: --idle: the driver does not tell whether its GPUs do anything, {never}\n", pool.err(job))
+        done = pool.run("reclaim", lease(pool)["id"])
+        check(done.returncode == 0 and "no driver tells whether they do" in done.stderr, done)
+        # It may come to tell.
+        gpus.cards[0].util = 7
+        gpus.write()
+        wait_until(lambda: (lease(pool)["reason"] or "").endswith("busy, so not yet"), what="at work", pool=pool)
+        done = pool.run("reclaim", lease(pool)["id"])
+        check("is at work, so it does not give way yet" in done.stderr, done)
+        gpus.cards[0].util = 0
+        gpus.write()
+        check(wait_exit(job, pool=pool) == 76, "what was asked by hand stands until it is idle: " + pool.err(job))
+    with Pool(slot=1) as pool:
+        job = pool.spawn("run", "-r", "slot=1", "--label", "server", "--idle", "1s", "--reclaimable=idle", "--", "sleep", "600")
+        wait_until(lambda: lease(pool)["reason"] == unknown if pool.leases() else False, what="shown", pool=pool)
+        check(f"--idle: there is no GPU of which a driver could say that it is idle, {never}" in pool.err(job), pool.err(job))
+        end(job)
+
+
+def test_a_held_place_is_named_and_asked_only_while_it_is_idle():
+    with machine(Card("GPU-a", util=40)) as (gpus, pool):
+        hook = os.path.join(pool.tmp, "asked")
+        held = subprocess.Popen(["sleep", "600"])  # pylint: disable=consider-using-with
+        out, terminal = pty.openpty()
+        hold = pool.run("hold", "--for", str(held.pid), "--vram", "8G", "--label", "server", "--idle", "1s",
+                        "--reclaimable=idle", "--on-reclaim", f"touch {hook}", stdin=terminal,
+                        stdout=terminal, stderr=terminal)
+        check(hold.returncode == 0, hold)
+        wait_until(lambda: lease(pool)["reason"] == "busy, so it is not asked", what="at work", pool=pool)
+        urgent = pool.spawn("run", "--gpus", "1", "-p", "5", "--label", "urgent", "--", "true")
+        pool.wait_for(waiting=1)
+        check(not os.path.exists(hook), "it is at work")
+        gpus.cards[0].util = 0
+        gpus.write()
+        check(wait_exit(urgent, pool=pool) == 0, pool.err(urgent))
+        check(os.path.exists(hook), "its hook")
+        # The word is on the terminal, for its stderr is nobody's any more.
+        said = b""
+        while b"it may be asked to give way" not in said and select.select([out], [], [], 10)[0]:
+            said += os.read(out, 4096)
+        wanted = rb"berth: the lease [a-z2-7]{10}: its GPUs have shown no activity for 1 s \(--idle\); it may be asked to give way\r+\n"
+        check(re.search(wanted, said), said)
+        held.kill()
+        held.wait()
+        pool.wait_for(held=0)
+        os.close(terminal)
+        os.close(out)
+
+
 def test_words_that_are_wrong():
     with machine(Card("GPU-a")) as (_, pool):
         for words, said in ((("--reclaimable=idle",), "needs an --idle"), (("--reclaimable=x",), "--reclaimable=idle"),
                             (("--idle", "1s", "--exec"), "--exec"), (("--idle", "soon"), "not a duration")):
             done = pool.run(*EIGHT, *words, "--", "true")
             check(done.returncode == 2 and said in done.stderr, done)
+            if "--exec" not in words:
+                done = pool.run("hold", "--for", str(os.getpid()), *words)
+                check(done.returncode == 2 and said in done.stderr, done)
 
 
 if __name__ == "__main__":
     main([test_a_job_that_does_nothing_is_named_until_it_works_again,
           test_a_driver_that_does_not_say_says_nothing_of_idleness, test_asked_to_give_way_only_while_it_is_idle,
-          test_words_that_are_wrong])
+          test_who_is_asked_only_when_idle_is_told_where_no_driver_says,
+          test_a_held_place_is_named_and_asked_only_while_it_is_idle, test_words_that_are_wrong])

@@ -76,6 +76,34 @@ def test_two_have_different_ones_and_a_third_has_to_wait():
         rest.end()
 
 
+def test_a_waiter_is_told_of_those_processors_from_the_start():
+    reason = "1 cpu: other leases have the processors that it may use for their own (--pin): "
+    with Pool(cpu=len(ALL) + 1) as pool:
+        mine = Pinned(pool, "--cpu", str(len(ALL)), "-l", "mine")
+        # Who holds cpu without --pin is none of them, and the book has none left either.
+        beside = pool.spawn("run", "--cpu", "1", "-l", "beside", "--", "sleep", "600")
+        pool.wait_for(held=2, waiting=0)
+        waits = pool.spawn("run", "--pin", "--cpu", "1", "-l", "waits", "--", "true")
+        wait_until(lambda: pool.err(waits), 10, "the word", pool)
+        span = f"{ALL[0]}-{ALL[-1]}" if len(ALL) == ALL[-1] - ALL[0] + 1 else None
+        said = pool.err(waits)
+        check(said.startswith("berth: waiting for " + reason), said)
+        check(span is None or f"(--pin): cpu {span} is held by mine (" in said, said)
+        check("beside" not in said and "ahead" not in said, said)
+        # Now the book has room for it, and it is those processors alone; who wants cpu and came later is not ahead.
+        kill(beside.pid, signal.SIGTERM)
+        wait_exit(beside, 10)
+        later = pool.spawn("run", "--cpu", "2", "-l", "later", "--", "true")
+        pool.wait_for(held=1, waiting=2)
+        wait_until(lambda: "(--pin): held by mine (" in (pool.lease_of(waits)["reason"] or ""), 10, "status", pool)
+        dry = pool.run("run", "--dry-run", "-p", "5", "--pin", "--cpu", "1", "--", "true")
+        check(dry.returncode == 75 and dry.stdout.startswith("would wait for " + reason), dry)
+        check("later" not in dry.stdout and "ahead" not in dry.stdout, dry)
+        check(pool.err(waits) == said, "it is said once: " + pool.err(waits))
+        mine.end()
+        check(wait_exit(waits, 10) == 0 and wait_exit(later, 10) == 0, pool.err(waits))
+
+
 def test_who_is_killed_owns_nothing():
     with Pool(cpu=len(ALL) + 1) as pool:
         first = Pinned(pool, "--cpu", str(len(ALL)))
@@ -180,6 +208,15 @@ def test_who_has_them_is_named_at_any_level():
         check(inner["id"] in [lease["id"] for lease in json.loads(busy.stderr)["holders"]], busy.stderr)
         kill(outer.pid, signal.SIGTERM)
         wait_exit(outer, 10)
+
+
+def test_the_history_knows_which_it_had():
+    with Pool() as pool:
+        pool.run("run", "--cpu", "1", "--pin", "-l", "own", "--", "true")
+        pool.run("run", "--cpu", "1", "-l", "any", "--", "true")
+        jobs = json.loads(pool.run("history", "--json").stdout)["jobs"]
+        check([(job["label"], job["granted"]["processors"]) for job in jobs] == [("own", str(ALL[0])), ("any", None)], jobs)
+        check(f"1 cpu (cpu {ALL[0]}) " in pool.run("history").stdout, pool.run("history").stdout)
 
 
 def test_hold_says_which():

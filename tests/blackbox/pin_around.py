@@ -90,14 +90,35 @@ def test_a_held_lease_lends_its_own_processors():
             wait_exit(one, 10)
 
 
-def test_a_job_beside_a_held_lease_is_not_kept_off_what_that_has():
-    with Pool(sim_gpus="1x24G") as pool:
-        keeper, env = hold(pool, "--pin", "--cpu", "1")
-        out = subprocess.run(inside(pool, env, "--gpus", "1", "--", *SHOW), env=pool.env,
-                             capture_output=True, text=True, timeout=30, check=False)
-        check(runs_on(out) == ALL, out)
+def test_a_job_inside_a_held_lease_runs_on_what_that_has():
+    """Also one that the lease does not serve; but not one that would have fewer than it claims."""
+    with Pool(sim_gpus="1x24G", cpu=len(ALL) + 1, slot=1) as pool:
+        keeper, env = hold(pool, "--pin", "--cpu", "1", "-r", "slot=1")
+        own = [int(pool.leases()[0]["granted"]["processors"])]
+        for words, where in ((("--cpu", "1"), own), (("-r", "slot=1"), own), (("--gpus", "1"), own),
+                             (("--cpu", "1", "--exec"), own), (("--cpu", str(len(ALL))), ALL)):
+            out = subprocess.run(inside(pool, env, *words, "--", *SHOW), env=pool.env,
+                                 capture_output=True, text=True, timeout=30, check=False)
+            check(out.returncode == 0 and runs_on(out) == where, f"{words}: {out}")
+        # Nobody else's job does.
+        check(own[0] not in runs_on(pool.run("run", "--cpu", "1", "--", *SHOW)), "beside it")
         kill(keeper.pid, signal.SIGTERM)
         wait_exit(keeper, 10)
+
+
+def test_inside_a_held_lease_it_keeps_off_what_another_one_there_has():
+    with Pool(cpu=len(ALL)) as pool:
+        keeper, env = hold(pool, "--pin", "--cpu", "2")
+        own = [int(n) for n in pool.leases()[0]["granted"]["processors"].replace("-", ",").split(",")]
+        inner = subprocess.Popen(inside(pool, env, "--pin", "--cpu", "1", *SLEEP), env=pool.env)  # pylint: disable=consider-using-with
+        pool.wait_for(held=2, waiting=0)
+        taken = int([l for l in pool.leases() if l["parent"]][0]["granted"]["processors"])
+        out = subprocess.run(inside(pool, env, "--cpu", "1", "--", *SHOW), env=pool.env,
+                             capture_output=True, text=True, timeout=30, check=False)
+        check(runs_on(out) == [n for n in own if n != taken], out)
+        for one in (inner, keeper):
+            kill(one.pid, signal.SIGTERM)
+            wait_exit(one, 10)
 
 
 def test_a_dead_strangers_are_nobodys():

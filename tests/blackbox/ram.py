@@ -52,7 +52,7 @@ def test_status_says_which_limit_is_in_force():
         check(in_force(pool) in ("cgroup", "watched"), "nothing said")
         job = pool.spawn("run", "--ram", "64M", "--", "sleep", "100")
         pool.wait_for(held=1)
-        check(re.search(r"64 MiB ram, (cgroup|watched)", pool.run("status").stdout), pool.run("status").stdout)
+        check(re.search(r"64 MiB ram \((cgroup|watched)\)", pool.run("status").stdout), pool.run("status").stdout)
         kill(job.pid, signal.SIGTERM)
         wait_exit(job)
         job = pool.spawn("run", "--cpu", "1", "--", "sleep", "100")
@@ -89,8 +89,13 @@ def test_inside_a_lease_that_is_in_no_cgroup_there_is_one():
         inner = [lease["ram_limit"] for lease in json.loads(done.stdout)["leases"] if lease["ram_limit"]]
         check(inner == [alone], f"{inner}, and alone {alone}")
         nested = pool.run("run", "--ram", "200M", "--", program, "run", "--ram", "64M", "--", program, "status", "--json")
-        inner = [lease["ram_limit"] for lease in json.loads(nested.stdout)["leases"]]
-        check(sorted(inner) == sorted([alone, "watched"]), f"{inner}, and alone {alone}")
+        leases = sorted(json.loads(nested.stdout)["leases"], key=lambda lease: lease["parent"] or "")
+        check([lease["ram_limit"] for lease in leases] == [alone, "watched"], f"{leases}, and alone {alone}")
+        # Where the outer one has a cgroup that limits both, that is said of the inner one.
+        around = "cgroup" if alone == "cgroup" else None
+        check([lease["ram_limit_around"] for lease in leases] == [None, around], f"{leases}, and alone {alone}")
+        nested = pool.run("run", "--ram", "200M", "--", program, "run", "--ram", "64M", "--", program, "status").stdout
+        check(("64 MiB ram (watched, in the outer cgroup)" in nested) == (alone == "cgroup"), nested)
 
 
 def test_who_takes_more_is_ended_with_its_tree_where_it_said_so():

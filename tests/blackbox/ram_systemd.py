@@ -224,7 +224,7 @@ def test_exec_without_a_cgroup_says_that_it_is_only_booked():
         done = w.pool.run("run", "--ram", "64M", "--exec", "--", "sh", "-c", f"{berth()} status --json; {berth()} status")
         said, text = done.stdout.split("\n", 1)
         check(json.loads(said)["leases"][0]["ram_limit"] == "booked", said)
-        check("64 MiB ram, booked only" in text, text)
+        check("64 MiB ram (booked only)" in text, text)
 
 
 def test_hold_and_adopt_only_book():

@@ -467,6 +467,28 @@ def test_reclaim_by_hand():
         check(pool.run("reclaim", "zzzz").returncode == 1 and pool.run("reclaim").returncode == 2, "no such lease")
 
 
+def test_who_asks_a_busy_one_by_hand_is_told_that_it_stands():
+    with Pool(slot=1) as pool:
+        told, path = hook(pool, "told")
+        load, loaded = hook(pool, "loaded")
+        go = os.path.join(pool.tmp, "go")
+        berth = os.path.abspath(os.environ.get("BERTH") or "build/berth")
+        script = f"{berth} busy -- sh -c 'while [ ! -e {go} ]; do sleep 0.02; done'; exec sleep 600"
+        one = server(pool, "--on-reclaim", told, "--on-return", load, command=("sh", "-c", script))
+        wait_until(lambda: "busy, so it is not asked" in whys(pool, one), what="the span", pool=pool)
+        ident = pool.lease_of(one)["id"]
+        done = pool.run("reclaim", ident)
+        check(done.returncode == 0 and done.stdout == "", done)
+        check(done.stderr == f"berth: the lease {ident} is busy (berth busy), so it does not give way yet; "
+              "it is asked when that is over\n", done)
+        wait_until(lambda: "asked to give way; busy, so not yet" in whys(pool, one), what="status", pool=pool)
+        check(not lines(path), "asked while work was in flight")
+        with open(go, "w", encoding="ascii"):
+            pass
+        wait_until(lambda: lines(loaded), what="there and back again", pool=pool)
+        check(len(lines(path)) == 1, lines(path))
+
+
 def test_words_that_are_wrong():
     with Pool(slot=1) as pool:
         for words, said in ((("--on-reclaim", "x"), "needs --reclaimable"), (("--requeue",), "needs --reclaimable"),
@@ -627,7 +649,7 @@ main([test_a_server_gives_way_and_comes_back_by_itself, test_nobody_is_asked_by_
       test_the_reclaimer_is_killed_after_the_place_was_given, test_a_server_that_is_stopped_or_killed_is_passed_over,
       test_its_berth_is_killed_while_the_hook_runs, test_a_hook_runs_as_the_holders_user,
       test_the_command_dies_while_its_place_is_away, test_work_in_flight_is_not_asked, test_busy_runs_its_command_anywhere,
-      test_reclaim_by_hand, test_words_that_are_wrong, test_a_held_place_gives_way_and_comes_back,
+      test_reclaim_by_hand, test_who_asks_a_busy_one_by_hand_is_told_that_it_stands, test_words_that_are_wrong, test_a_held_place_gives_way_and_comes_back,
       test_a_hook_that_lies_gives_nothing_before_the_driver_says_so, test_who_wants_a_whole_card_gets_an_empty_one,
       test_it_comes_back_to_the_card_that_its_command_knows, test_a_hook_that_only_lies_is_found_out,
       test_a_storm_over_grants_nothing, test_from_the_request_to_the_hook])
