@@ -115,6 +115,7 @@ How keep_until(Place& place, int pid_fd, Lapse& lapse, const Watched& watched) {
   if (watched.giving) end.reason = watched.giving->kept_its_place();
   if (watched.usage) end.peak_bytes = watched.usage->peak_bytes();
   watched = {};
+  for (const auto& seat : place.seats()) seat->ledger.quiet_bell();  // who released it may have rung a moment ago
   std::vector<Job> jobs = place.jobs();
   for (const auto& seat : place.seats()) seat->engine.leave_line_if_away();
   place.release_all();

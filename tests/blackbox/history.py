@@ -133,6 +133,20 @@ def test_holds_and_adopted_ones():
         check(jobs["adopted"]["verb"] == "adopt" and jobs["adopted"]["cmd"] == "sleep 60" and jobs["ttl"]["verb"] == "hold", f"{jobs}")
 
 
+def test_a_hold_that_was_released_just_before_its_process_ended():
+    with Pool(slot=1) as pool:
+        process = subprocess.Popen(["sleep", "60"])
+        check(pool.run("hold", "-r", "slot=1", "-l", "one", "--for", str(process.pid)).returncode == 0, "hold")
+        keeper = [pid for pid in descendants() if b"hold" in open(f"/proc/{pid}/cmdline", "rb").read()][0]
+        kill(keeper, signal.SIGSTOP)  # it hears of both at once
+        check(pool.run("release", "--label", "one").returncode == 0, "release")
+        kill(process.pid)
+        process.wait()
+        kill(keeper, signal.SIGCONT)
+        settled(pool)
+        check(ends(pool) == {"one": ("released", None, None)}, f"{ends(pool)}")
+
+
 def test_released_under_its_command():
     with Pool(slot=1) as pool:
         job = pool.spawn("run", "-r", "slot=1", "-l", "job", "--", "sh", "-c", "sleep 0.5; exit 5")
