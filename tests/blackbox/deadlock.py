@@ -79,9 +79,9 @@ def test_who_would_wait_for_itself():
     with Pool(cpu=2, sim_gpus="1x24G") as pool:
         b = berth()
         done = pool.run("run", "--cpu", "1", "--", b, "run", "--cpu", "3", "--", "true", timeout=10)
-        check(done.returncode == 3 and "cpu" in done.stderr and "only its end frees" in done.stderr, f"{done}")
+        check(done.returncode == 3 and "it asks for 3 cpu, but the pool has 2" in done.stderr, f"{done}")
         done = pool.run("run", "--vram", "16G", "--", b, "run", "--vram", "20G", "--", "true", timeout=10)
-        check(done.returncode == 3 and "gpu" in done.stderr, f"{done}")
+        check(done.returncode == 3 and "gpu" in done.stderr and "only its end frees" in done.stderr, f"{done}")
         done = pool.run("run", "--cpu", "1", "--", b, "run", "--cpu", "3", "--no-wait", "--", "true", timeout=10)
         check(done.returncode == 75, f"not to wait is no cycle: {done}")
         done = pool.run("run", "--cpu", "1", "--", b, "run", "--cpu", "3", "--dry-run", "--", "true", timeout=10)

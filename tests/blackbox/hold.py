@@ -314,8 +314,8 @@ def test_release_without_an_id_inside_run():
         env = dict(pool.env, PATH=os.path.dirname(berth()) + ":" + os.environ["PATH"])
         done = pool.run("run", "-r", "slot=1", "--", "sh", "-c", script, env=env)
         lines = done.stdout.splitlines()
-        check(lines[0].startswith("0 held") and lines[1:] == ["1", "2"], f"{done}")
-        check("this shell is in none" in done.stderr.lower(), f"{done.stderr!r}")
+        check(lines[0].startswith("0 held") and lines[1:] == ["1", "1"], f"{done}")
+        check("this shell is in no lease" in done.stderr.lower(), f"{done.stderr!r}")
 
 
 def test_bad_words():
