@@ -7,8 +7,8 @@
 #include <tuple>
 #include <utility>
 
+#include "sched/shape.h"
 #include "sched/timeline.h"
-#include "sched/watch.h"
 
 namespace berth {
 
@@ -123,7 +123,7 @@ Plan plan_with_starts(const Snapshot& group, const std::vector<bool>& absent) {
   constexpr int most_moments = 32;
   Plan out = plan(group, absent, Extent::everybody);
   const auto unknown = [&](int i) {
-    return out.verdicts[static_cast<size_t>(i)] == Verdict::wait && out.starts_us[static_cast<size_t>(i)] < 0;
+    return out.verdict_of(i) == Verdict::wait && out.starts_us[static_cast<size_t>(i)] < 0;
   };
   if (!out.timed || std::none_of(out.line.begin(), out.line.end(), unknown)) return out;
   // From one known end to the next: who may sit down then does, and goes when it said.
@@ -159,7 +159,7 @@ Plan plan_with_starts(const Snapshot& group, const std::vector<bool>& absent) {
 Outlook outlook(const Snapshot& group, const std::vector<bool>& absent, int self) {
   Outlook out;
   const Plan planned = plan_with_starts(group, absent);
-  out.verdict = planned.verdicts[static_cast<size_t>(self)];
+  out.verdict = planned.verdict_of(self);
   out.start_us = planned.starts_us[static_cast<size_t>(self)];
   const Party& own = group.parties[static_cast<size_t>(self)];
   const OrderKey own_key = order_key(own, group.policy);
@@ -168,7 +168,7 @@ Outlook outlook(const Snapshot& group, const std::vector<bool>& absent, int self
     if (own.out && !(order_key(group.parties[static_cast<size_t>(other)], group.policy) < own_key)) continue;
     // Who is over a quota holds up nobody but its user's own.
     const bool aside = planned.is_over_quota(other) && group.parties[static_cast<size_t>(other)].user() != own.user();
-    const bool blocks = planned.verdicts[static_cast<size_t>(other)] != Verdict::impossible && !aside;
+    const bool blocks = planned.verdict_of(other) != Verdict::impossible && !aside;
     if (blocks && contend(group, other, self)) out.ahead.push_back(other);
   }
   // Who is out stands in no plan, and is ahead of those that are out as well.

@@ -175,7 +175,7 @@ std::vector<int64_t> played(Snapshot s) {
       again = false;
       const Plan now = plan(s, gone);
       for (const int party : now.line) {
-        if (verdict(now, party) != Verdict::seat) continue;
+        if (now.verdict_of(party) != Verdict::seat) continue;
         seat(s, now, party);
         starts[static_cast<size_t>(party)] = s.now_us;
         again = true;
@@ -233,7 +233,7 @@ RC_GTEST_PROP(OutlookProperty, NamesHoldersAndThoseAheadAlone, ()) {
       RC_ASSERT(s.parties[static_cast<size_t>(o.holder)].state == PartyState::held);
     const auto place = [&](int party) { return std::find(now.line.begin(), now.line.end(), party) - now.line.begin(); };
     for (const int other : out.ahead) RC_ASSERT(place(other) < place(self));
-    RC_ASSERT(out.verdict == verdict(now, self));
+    RC_ASSERT(out.verdict == now.verdict_of(self));
     if (out.verdict == Verdict::seat) RC_ASSERT(out.start_us == s.now_us);
   }
 }

@@ -26,7 +26,7 @@
 #include "engine/processor_choice.h"
 #include "ledger/local_ledger.h"
 #include "sched/plan.h"
-#include "sched/watch.h"
+#include "sched/shape.h"
 
 namespace berth {
 

@@ -194,6 +194,7 @@ struct Snapshot {
   [[nodiscard]] Lengths lengths() const;
   void cut(const Lengths& lengths);
 
+  [[nodiscard]] const Party& at(int party) const { return parties[static_cast<size_t>(party)]; }
   [[nodiscard]] std::span<const Amount> counters(const Party& party) const { return part(amounts, party.counters); }
   [[nodiscard]] std::span<const Eligible> eligible(const Party& party) const { return part(eligibles, party.eligible); }
   [[nodiscard]] std::span<const uint16_t> granted(const Party& party) const { return part(grants, party.granted); }

@@ -20,6 +20,7 @@
 #include "engine/machine_word.h"
 #include "engine/processor_choice.h"
 #include "ledger/ledger.h"
+#include "sched/chains.h"
 #include "sched/deadlock.h"
 #include "sched/plan.h"
 #include "sched/reclaim.h"
@@ -243,7 +244,7 @@ class Engine {
     bool by_time = false;                   // nobody rang: it is a safety tick
     std::vector<ProcessorSpan> processors;  // the plan seats us, and these we get for our own
 
-    [[nodiscard]] Verdict verdict() const { return plan.verdicts[static_cast<size_t>(self)]; }
+    [[nodiscard]] Verdict verdict() const { return plan.verdict_of(self); }
   };
 
   // One look of a waiter, with what came of it.

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "engine/engine.h"
+#include "sched/rings.h"
 #include "sched/watch.h"
 
 namespace berth {

@@ -4,6 +4,7 @@
 
 #include "engine/engine.h"
 #include "engine/unlock.h"
+#include "sched/shape.h"
 #include "sched/watch.h"
 
 namespace berth {

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "engine/engine.h"
 #include "engine/unlock.h"
+#include "sched/rings.h"
 #include "sched/watch.h"
 
 namespace berth {

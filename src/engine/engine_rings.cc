@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "engine/engine.h"
-#include "sched/watch.h"
+#include "sched/rings.h"
 
 namespace berth {
 

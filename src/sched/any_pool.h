@@ -4,6 +4,8 @@
 #include <rapidcheck.h>
 
 #include <algorithm>
+#include <map>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -74,7 +76,7 @@ inline Snapshot any_pool(WithCards with_cards, int at_most, WithQuotas with_quot
     // Some sit down as soon as they may, some are slow.
     const Plan now = plan(pool.snapshot);
     for (const int party : now.line)
-      if (verdict(now, party) == Verdict::seat && *rc::gen::inRange(0, 2) == 0) seat(pool.snapshot, now, party);
+      if (now.verdict_of(party) == Verdict::seat && *rc::gen::inRange(0, 2) == 0) seat(pool.snapshot, now, party);
   }
   std::vector<bool> gone(pool.snapshot.parties.size());
   for (size_t i = 0; i < gone.size(); ++i)
@@ -107,12 +109,53 @@ inline void settle(Snapshot& s) {
     again = false;
     const Plan now = plan(s);
     for (const int party : now.line)
-      if (verdict(now, party) == Verdict::seat) {
+      if (now.verdict_of(party) == Verdict::seat) {
         seat(s, now, party);
         again = true;
         break;
       }
   }
+}
+
+// Adds up by name; knows nothing of how the plan counts.
+inline bool over_granted(const Snapshot& s) {
+  std::map<std::string, int64_t> taken;
+  std::map<uint16_t, int> users;
+  std::map<uint16_t, bool> whole;
+  std::map<uint16_t, int64_t> vram;
+  std::map<uint16_t, int64_t> size;
+  std::map<uint16_t, int> compute;
+  for (const Party& p : s.parties) {
+    if (p.state != PartyState::held) continue;
+    for (const Amount& a : s.counters(p)) taken[s.resources[a.resource].name] += a.amount;
+    for (const Eligible& e : s.eligible(p)) size[e.device] = e.vram_bytes;
+    if (s.granted(p).size() != static_cast<size_t>(p.gpu.count)) return true;
+    for (const uint16_t d : s.granted(p)) {
+      ++users[d];
+      whole[d] = whole[d] || p.gpu.whole;
+      vram[d] += p.gpu.vram_bytes;
+      compute[d] += p.gpu.compute_pct;
+    }
+  }
+  for (const Resource& r : s.resources)
+    if (taken[r.name] > r.capacity) return true;
+  return std::any_of(users.begin(), users.end(), [&](const auto& u) {
+    const uint16_t d = u.first;
+    return (whole[d] && u.second > 1) || vram[d] > size[d] || compute[d] > 100;
+  });
+}
+
+// Everybody sits down whom this plan seats.
+inline void seat_all(Snapshot& s, const Plan& now) {
+  for (const int party : now.line)
+    if (now.verdict_of(party) == Verdict::seat) seat(s, now, party);
+}
+
+// The same parties, read in another order.
+inline Snapshot shuffled(Snapshot s) {
+  std::mt19937 random(*rc::gen::arbitrary<uint32_t>());
+  std::shuffle(s.parties.begin(), s.parties.end(), random);
+  return s;
 }
 
 // Indices of the holders; every subset of them is `1 << size()` masks.

@@ -163,7 +163,7 @@ class EveryOrder {
     std::vector<bool> gone;
     for (const Fate f : fates) gone.push_back(f == Fate::gone);
     const Plan p = plan(now, gone);
-    if (p.verdicts[static_cast<size_t>(self_)] == Verdict::seat) return true;
+    if (p.verdict_of(self_) == Verdict::seat) return true;
     for (size_t i = 0; i < fates.size(); ++i) {
       if (gone[i]) continue;
       std::vector<Fate> next = fates;

@@ -15,8 +15,6 @@ constexpr int64_t second = 1'000'000;
 constexpr int64_t now_us = 1'000'000 * second;
 constexpr int64_t day = 86'400 * second;
 
-Claim cpu(int64_t n) { return counts({{"cpu", n}}); }
-
 PoolSketch fair_pool() {
   PoolSketch pool({{"cpu", 4}, {"ram", 4}});
   pool.snapshot.policy.fair_share = true;

@@ -53,6 +53,7 @@ struct Plan {
   // Policy::quotas; -1: none. Empty where the pool has no quotas. See quota.h.
   std::vector<int> over_quota;
 
+  [[nodiscard]] Verdict verdict_of(int party) const { return verdicts[static_cast<size_t>(party)]; }
   [[nodiscard]] bool is_over_quota(int party) const {
     return !over_quota.empty() && over_quota[static_cast<size_t>(party)] >= 0;
   }
@@ -63,6 +64,17 @@ struct Plan {
 // True if this device, empty, would have room for the party. One that never has is not waited for.
 [[nodiscard]] inline bool could_ever_hold(const Party& party, const Eligible& device) {
   return party.gpu.whole || party.gpu.vram_bytes <= device.vram_bytes;
+}
+
+// Visits the devices that a party has, or that it may come to have.
+template <class Visit>
+void each_device(const Snapshot& snapshot, const Party& party, const Visit& visit) {
+  if (party.state == PartyState::held) {
+    for (const uint16_t d : snapshot.granted(party)) visit(d);
+    return;
+  }
+  for (const Eligible& e : snapshot.eligible(party))
+    if (could_ever_hold(party, e)) visit(e.device);
 }
 
 // What keeps a claim from ever fitting.

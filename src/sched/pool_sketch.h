@@ -1,7 +1,7 @@
 // PoolSketch: a snapshot for a test, said in a few words. Parties are numbered from 0 as they come.
 //
 //   PoolSketch pool({{"cpu", 2}});
-//   pool.holds(cpus(1));  pool.waits(cpus(2));  pool.waits(cpus(1), /*priority=*/1);
+//   pool.holds(cpu(1));  pool.waits(cpu(2));  pool.waits(cpu(1), /*priority=*/1);
 #pragma once
 
 #include <gtest/gtest.h>
@@ -63,10 +63,9 @@ inline std::string verdicts(const Plan& plan) {
   return out;
 }
 
-inline Verdict verdict(const Plan& plan, int party) { return plan.verdicts[static_cast<size_t>(party)]; }
-
 // Claims, over cards A (24), B (16) and C (24) unless they say otherwise.
 inline Claim counts(std::vector<NamedAmount> amounts) { return {std::move(amounts), {}, {}}; }
+inline Claim cpu(int64_t n) { return counts({{"cpu", n}}); }
 inline Claim cards(int count, std::vector<DeviceRef> on = {{"A", 24}, {"B", 16}, {"C", 24}}) {
   return {{}, {count, true, 0, 0}, std::move(on)};
 }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "sched/watch.h"
+#include "sched/shape.h"
 
 namespace berth {
 

@@ -4,7 +4,7 @@
 #include <rapidcheck/gtest.h>
 
 #include "sched/any_pool.h"
-#include "sched/watch.h"
+#include "sched/shape.h"
 
 namespace berth {
 namespace {
@@ -114,7 +114,7 @@ RC_GTEST_PROP(PrecedenceAlways, CostsNobodyAnythingWhileTheLeaseLasts, ()) {
       alone[static_cast<size_t>(now.line[p - 1])] = false;
       const Plan with = plan(s, alone);
       RC_LOG() << sketch(s) << "passed is " << now.line[q] << " by " << now.line[p - 1];
-      RC_ASSERT(verdict(with, now.line[q]) == verdict(without, now.line[q]));
+      RC_ASSERT(with.verdict_of(now.line[q]) == without.verdict_of(now.line[q]));
     }
   }
 }

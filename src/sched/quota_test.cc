@@ -14,8 +14,6 @@
 namespace berth {
 namespace {
 
-Claim cpu(int64_t n) { return counts({{"cpu", n}}); }
-
 PoolSketch pool_with(const std::vector<Quota>& quotas) {
   PoolSketch pool({{"cpu", 4}, {"ram", 4}});
   pool.snapshot.policy.quotas = quotas;
@@ -157,21 +155,18 @@ RC_GTEST_PROP(QuotaAlways, NobodyIsSeatedBeyondIt, ()) {
   if (over_quota(s) && lacks_a_lease(s)) return;
   RC_ASSERT(!over_quota(s));
   const Plan now = plan(s);
-  for (const int party : now.line)
-    if (verdict(now, party) == Verdict::seat) seat(s, now, party);
+  seat_all(s, now);
   RC_ASSERT(!over_quota(s));
 }
 
 RC_GTEST_PROP(QuotaAlways, IsTheSameWhateverOrderThePartiesAreReadIn, ()) {
   const Snapshot s = any_timed_pool(WithCards::yes, 9, Saying::some, WithQuotas::yes);
-  Snapshot other = s;
-  std::mt19937 random(*rc::gen::arbitrary<uint32_t>());
-  std::shuffle(other.parties.begin(), other.parties.end(), random);
+  const Snapshot other = shuffled(s);
   const Plan a = plan(s);
   const Plan b = plan(other);
   for (size_t i = 0; i < s.parties.size(); ++i) {
     const int j = other.find(s.parties[i]);
-    RC_ASSERT(a.verdicts[i] == verdict(b, j));
+    RC_ASSERT(a.verdicts[i] == b.verdict_of(j));
     RC_ASSERT(a.is_over_quota(static_cast<int>(i)) == b.is_over_quota(j));
     RC_ASSERT(a.seat_of(static_cast<int>(i)) == b.seat_of(j));
   }
@@ -211,8 +206,8 @@ RC_GTEST_PROP(QuotaAlways, EverybodyIsSeatedInTheEnd, ()) {
   for (int round = 0; round < 12; ++round) {
     settle(s);
     const Plan now = plan(s);
-    const bool waits =
-        std::any_of(now.line.begin(), now.line.end(), [&](int party) { return verdict(now, party) == Verdict::wait; });
+    const bool waits = std::any_of(now.line.begin(), now.line.end(),
+                                   [&](int party) { return now.verdict_of(party) == Verdict::wait; });
     if (!waits) return;
     std::vector<bool> gone(s.parties.size(), false);
     const std::vector<int> holders = holders_of(s);

@@ -12,7 +12,7 @@
 
 #include "sched/plan.h"
 #include "sched/quota.h"
-#include "sched/watch.h"
+#include "sched/shape.h"
 #include "sched/way_rules.h"
 
 namespace berth {
@@ -50,8 +50,8 @@ class Search {
       Plan now = plan(snapshot_, gone_);
       const std::vector<int> line = now.line;
       for (const int waiter : line) {
-        if (verdict(now, waiter) != Verdict::wait || waiters.size() >= most_waiters) continue;
-        const std::vector<int> chosen = choose(waiter, verdict(hoped, waiter) == Verdict::seat);
+        if (now.verdict_of(waiter) != Verdict::wait || waiters.size() >= most_waiters) continue;
+        const std::vector<int> chosen = choose(waiter, hoped.verdict_of(waiter) == Verdict::seat);
         if (chosen.empty()) continue;
         waiters.push_back(waiter);
         for (const int holder : chosen)
@@ -67,8 +67,6 @@ class Search {
 
  private:
   [[nodiscard]] const Party& at(int index) const { return snapshot_.parties[static_cast<size_t>(index)]; }
-  static Verdict verdict(const Plan& plan, int index) { return plan.verdicts[static_cast<size_t>(index)]; }
-
   [[nodiscard]] bool cheaper(int a, int b) const {
     const Party& pa = at(a);
     const Party& pb = at(b);
@@ -86,7 +84,7 @@ class Search {
 
   [[nodiscard]] bool seats(int waiter, const std::vector<int>& going) {
     planned_ += snapshot_.parties.size();
-    return verdict(plan(snapshot_, with(gone_, going)), waiter) == Verdict::seat;
+    return plan(snapshot_, with(gone_, going)).verdict_of(waiter) == Verdict::seat;
   }
 
   // Who is over quota sets nothing aside: what is given to it by others than those who bring it within its quota
@@ -170,7 +168,7 @@ class Search {
       gone_[holder] = false;
       const Plan without = plan(snapshot_, gone_);
       const bool all =
-          std::all_of(waiters.begin(), waiters.end(), [&](int w) { return verdict(without, w) == Verdict::seat; });
+          std::all_of(waiters.begin(), waiters.end(), [&](int w) { return without.verdict_of(w) == Verdict::seat; });
       if (all)
         out_.erase(out_.begin() + static_cast<std::ptrdiff_t>(i));
       else

@@ -14,8 +14,6 @@
 namespace berth {
 namespace {
 
-Claim cpu(int64_t n) { return counts({{"cpu", n}}); }
-
 class Reclaims : public testing::Test {
  protected:
   int yields(const Claim& claim, int priority = 0, std::vector<uint16_t> grant = {}) {
@@ -265,12 +263,12 @@ RC_GTEST_PROP(ReclaimProperties, ItHelpsAndNobodyIsOneTooMany, ()) {
   RC_CLASSIFY(!asked.empty());
   RC_CLASSIFY(asked.size() > 1);
   const Plan after = plan(s, going(s, asked));
-  for (const Reclaim& r : asked) RC_ASSERT(verdict(after, r.waiter) == Verdict::seat);
+  for (const Reclaim& r : asked) RC_ASSERT(after.verdict_of(r.waiter) == Verdict::seat);
   for (const Reclaim& r : asked) {
     if (s.parties[static_cast<size_t>(r.holder)].way.yielding) continue;
     const Plan without = plan(s, going(s, asked, r.holder));
     const bool all_the_same = std::all_of(asked.begin(), asked.end(), [&](const Reclaim& other) {
-      return verdict(without, other.waiter) == Verdict::seat;
+      return without.verdict_of(other.waiter) == Verdict::seat;
     });
     if (all_the_same) RC_FAIL("one too many: " + std::to_string(r.holder) + "\n" + sketch(s));
   }
@@ -293,7 +291,7 @@ RC_GTEST_PROP(ReclaimProperties, TheFirstWaiterAsksTheFewest, ()) {
   }
   for (unsigned mask = 0; mask < 1U << own.size(); ++mask) {
     if (std::popcount(mask) >= for_it) continue;
-    RC_ASSERT(verdict(plan(s, chosen(s, own, mask)), waiter) == Verdict::wait);
+    RC_ASSERT(plan(s, chosen(s, own, mask)).verdict_of(waiter) == Verdict::wait);
   }
 }
 
@@ -302,7 +300,7 @@ RC_GTEST_PROP(ReclaimProperties, WhereSomebodyCouldBeHelpedSomebodyIsAsked, ()) 
   const auto asked = reclaims(s);
   const Plan after = plan(s, going(s, asked));
   for (const int waiter : after.line) {
-    if (verdict(after, waiter) != Verdict::wait) continue;
+    if (after.verdict_of(waiter) != Verdict::wait) continue;
     for (size_t i = 0; i < s.parties.size(); ++i) {
       const Party& p = s.parties[i];
       const bool may = p.state == PartyState::held && p.way.reclaimable && !p.way.busy && !refuses(p.way);
@@ -310,7 +308,7 @@ RC_GTEST_PROP(ReclaimProperties, WhereSomebodyCouldBeHelpedSomebodyIsAsked, ()) 
       std::vector<bool> gone = going(s, asked);
       if (gone[i]) continue;
       gone[i] = true;
-      const bool helps = verdict(plan(s, gone), waiter) == Verdict::seat;
+      const bool helps = plan(s, gone).verdict_of(waiter) == Verdict::seat;
       if (helps) RC_FAIL(std::to_string(waiter) + " could have asked " + std::to_string(i) + "\n" + sketch(s));
     }
   }
@@ -352,7 +350,7 @@ RC_GTEST_PROP(ReclaimProperties, NobodyGivesWayBesideADoubtfulOneThatHasNot, ())
   RC_ASSERT(rounds < 12);
   const Plan after = plan(s, gone);
   for (const int waiter : waiters)
-    if (waiter >= 0) RC_ASSERT(verdict(after, waiter) == Verdict::seat);
+    if (waiter >= 0) RC_ASSERT(after.verdict_of(waiter) == Verdict::seat);
 }
 
 // They go one after the other, in any order, and stand in line again, behind those for whom they went: nobody

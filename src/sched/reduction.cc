@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "sched/quota.h"
+#include "sched/shape.h"
 #include "sched/timeline.h"
-#include "sched/watch.h"
 #include "sched/way_rules.h"
 
 namespace berth {
@@ -219,7 +219,7 @@ void Reduction::seat_some(Group& group) {
   if (!work_.take(cost_of_planning(group))) return;
   const Plan now = plan(group.pool, group.gone);
   for (const int at : now.line)
-    if (now.verdicts[static_cast<size_t>(at)] == Verdict::seat) end(group.who[static_cast<size_t>(at)]);
+    if (now.verdict_of(at) == Verdict::seat) end(group.who[static_cast<size_t>(at)]);
 }
 
 // A holder may be asked to give way for a waiter of higher priority (reclaim.h), whoever waits inside of it.

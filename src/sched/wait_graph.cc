@@ -6,7 +6,7 @@
 
 #include "base/text.h"
 #include "sched/quota.h"
-#include "sched/watch.h"
+#include "sched/shape.h"
 
 namespace berth {
 

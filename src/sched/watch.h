@@ -1,4 +1,4 @@
-// Who must be told of a change, and whom a waiter has to keep an eye on. Pure, like plan().
+// Whom a waiter has to keep an eye on. Pure, like plan(). rings.h says who must be told of a change.
 //
 // The herd problem: when a place falls free, a thousand waiters must not wake. So a waiter deep in
 // the line watches only what stands directly before it, and only those at the front watch the
@@ -26,21 +26,13 @@
 // time alone could have changed the plan (Plan::look_again_us).
 #pragma once
 
-#include <array>
+#include <cstdint>
 #include <vector>
 
 #include "core/snapshot.h"
 #include "sched/plan.h"
 
 namespace berth {
-
-// For each party index the indices of its two nearest sure blockers, nearest first; -1 for none.
-using Chains = std::vector<std::array<int, 2>>;
-[[nodiscard]] Chains sure_blockers(const Snapshot& snapshot, const Plan& plan);
-
-// True if the two could ever want the same thing of the pool; quotas apart. For a holder its granted devices count, for
-// a waiter the devices it may use.
-[[nodiscard]] bool contend(const Snapshot& snapshot, int a, int b);
 
 struct Watch {
   // Watch the lives of these. While all of them live and those who wait go on waiting, self cannot be
@@ -58,39 +50,5 @@ struct Watch {
 
 // Requires plan.verdicts[self] == Verdict::wait.
 [[nodiscard]] Watch watch(const Snapshot& snapshot, const Plan& plan, int self);
-
-// Who must be rung when the pool changes is found in two halves, so that one snapshot serves both:
-// the first before the change is made to it, the second after. `changed` lists the indices that
-// vanish, are seated, step aside or shrink; nobody in it is ever returned.
-//
-// Those whose watch the change touches, of whom the plan after it may say nothing new:
-//   - where a holder goes or shrinks, the waiters that were watching holders;
-//   - where a waiter leaves the line, those that counted it among their two nearest sure blockers;
-//   - where a lease goes that somebody asks from inside of, everybody: the order of the line hangs on it.
-[[nodiscard]] std::vector<int> dependents(const Snapshot& before, const Plan& plan_before, const Chains& chains_before,
-                                          const std::vector<int>& changed);
-
-// Everybody who may sit down afterwards, and the `keepers` nearest behind each that contend with it,
-// who will look after it in case it is stopped.
-inline constexpr int usual_keepers = 2;
-[[nodiscard]] std::vector<int> entitled_and_keepers(const Snapshot& after, const Plan& plan_after,
-                                                    const std::vector<int>& changed, int keepers = usual_keepers);
-
-// Whether a waiter that others may count on blocks them no longer: it may sit down now, or is over quota.
-[[nodiscard]] bool lets_go(const Plan& plan_before, const Plan& plan_after, int waiter);
-
-// Those that counted on a waiter's waiting that may sit down now: it blocks them no longer, and will be a
-// holder before they look. And on one that is over quota now.
-[[nodiscard]] std::vector<int> heirs(const Snapshot& before, const Plan& plan_before, const Chains& chains_before,
-                                     const Plan& plan_after);
-
-// Those that have `self`, which comes into the line, among those that they watch from now on: what they
-// watch is not what others think they watch any more.
-[[nodiscard]] std::vector<int> overtaken(const Snapshot& after, const Plan& plan_after, int self);
-
-// Those whose watch a newcomer changes without standing in their way: it sat down at once in a timed plan
-// and has to be watched, or it is the first that said how long it takes. `plan_before` is without it.
-[[nodiscard]] std::vector<int> newcomer_concerns(const Snapshot& after, const Plan& plan_before, const Plan& plan_after,
-                                                 int self);
 
 }  // namespace berth

@@ -9,11 +9,11 @@
 
 #include "sched/any_pool.h"
 #include "sched/pool_sketch.h"
+#include "sched/rings.h"
+#include "sched/shape.h"
 
 namespace berth {
 namespace {
-
-Claim cpu(int64_t n) { return counts({{"cpu", n}}); }
 
 bool contains(const std::vector<int>& all, int one) { return std::find(all.begin(), all.end(), one) != all.end(); }
 
@@ -67,10 +67,10 @@ TEST(Watch, WhoAsksFromInsideReliesOnNobodyThatItWouldPass) {
   inside.seconds = true;
   inside.with = pool.snapshot.parties[static_cast<size_t>(lease)].id;
   const Plan now = plan(pool.snapshot);
-  ASSERT_EQ(now.verdicts[static_cast<size_t>(self)], Verdict::wait);
+  ASSERT_EQ(now.verdict_of(self), Verdict::wait);
   std::vector<bool> gone(pool.snapshot.parties.size(), false);
   gone[static_cast<size_t>(between)] = true;
-  ASSERT_EQ(plan(pool.snapshot, gone).verdicts[static_cast<size_t>(self)], Verdict::seat);
+  ASSERT_EQ(plan(pool.snapshot, gone).verdict_of(self), Verdict::seat);
   const std::vector<int> watched = watch(pool.snapshot, now, self).parties;
   EXPECT_NE(std::find(watched.begin(), watched.end(), between), watched.end());
   EXPECT_EQ(sure_blockers(pool.snapshot, now)[static_cast<size_t>(self)], (std::array<int, 2>{-1, -1}));
@@ -153,20 +153,20 @@ bool seated_unseen(const Snapshot& s, int self, const std::vector<int>& watched)
     const auto other = static_cast<int>(i);
     if (other == self) continue;
     if (!contains(watched, other)) others.push_back(other);
-    if (verdict(now, other) == Verdict::seat) entitled.push_back(other);
+    if (now.verdict_of(other) == Verdict::seat) entitled.push_back(other);
   }
   for (unsigned sat = 0; sat < 1U << entitled.size(); ++sat) {
     Snapshot after = s;
     for (size_t i = 0; i < entitled.size(); ++i)
       if ((sat >> i & 1U) != 0) seat(after, now, entitled[i]);
     // Who sits down may stand in nobody's way any more: then it rings him.
-    if (verdict(plan(after), self) == Verdict::seat) continue;
+    if (plan(after).verdict_of(self) == Verdict::seat) continue;
     for (unsigned mask = 0; mask < 1U << others.size(); ++mask) {
       if (leaves_somebody_without_its_lease(after, chosen(after, others, mask))) continue;
       const Plan then = plan(after, chosen(after, others, mask));
-      if (verdict(then, self) != Verdict::seat) continue;
+      if (then.verdict_of(self) != Verdict::seat) continue;
       const bool told = std::any_of(watched.begin(), watched.end(), [&](int w) {
-        return verdict(now, w) == Verdict::wait && verdict(then, w) == Verdict::seat;
+        return now.verdict_of(w) == Verdict::wait && then.verdict_of(w) == Verdict::seat;
       });
       if (!told) return true;
     }
@@ -178,7 +178,7 @@ bool seated_unseen(const Snapshot& s, int self, const std::vector<int>& watched)
 void check_sound(const Snapshot& s) {
   const Plan now = plan(s);
   for (const int self : now.line)
-    if (verdict(now, self) == Verdict::wait) {
+    if (now.verdict_of(self) == Verdict::wait) {
       RC_LOG() << "of " << self << "\n" << sketch(s);
       RC_ASSERT(!seated_unseen(s, self, watch(s, now, self).parties));
     }
@@ -200,8 +200,8 @@ void check_somebody_looks(const Snapshot& s) {
     bool turn = false;
     bool looks = false;
     for (const int self : now.line) {
-      if (is_gone(self) || verdict(now, self) != Verdict::wait) continue;
-      turn |= verdict(after, self) == Verdict::seat;
+      if (is_gone(self) || now.verdict_of(self) != Verdict::wait) continue;
+      turn |= after.verdict_of(self) == Verdict::seat;
       const std::vector<int> watched = watch(s, now, self).parties;
       looks |= std::any_of(watched.begin(), watched.end(), is_gone);
     }
@@ -229,7 +229,7 @@ void check_rings_in(const Snapshot& before, WithCards with_cards) {
   const Plan was = plan(before);
   for (int c = 0; c < static_cast<int>(before.parties.size()); ++c) {
     for (const bool sits : {false, true}) {
-      if (sits && verdict(was, c) != Verdict::seat) continue;
+      if (sits && was.verdict_of(c) != Verdict::seat) continue;
       Snapshot after = before;
       std::vector<bool> gone(before.parties.size(), false);
       if (sits)
@@ -242,8 +242,9 @@ void check_rings_in(const Snapshot& before, WithCards with_cards) {
       for (const int self : was.line) {
         if (self == c || contains(rung, self)) continue;
         RC_LOG() << c << (sits ? " sits down" : " goes") << "; of " << self << "\n" << sketch(before);
-        RC_ASSERT(verdict(is, self) != Verdict::seat);
-        if (with_cards == WithCards::yes || verdict(was, self) != Verdict::wait || verdict(is, self) != Verdict::wait)
+        RC_ASSERT(is.verdict_of(self) != Verdict::seat);
+        if (with_cards == WithCards::yes || was.verdict_of(self) != Verdict::wait ||
+            is.verdict_of(self) != Verdict::wait)
           continue;
         // Not rung, so it goes on watching what it did: that must still do.
         const std::vector<int> watched = watch(before, was, self).parties;
@@ -285,7 +286,7 @@ void check_rings_for_a_newcomer(const Snapshot& after) {
   without[static_cast<size_t>(self)] = true;
   const Plan was = plan(after, without);
   const Plan is = plan(after);
-  if (verdict(is, self) != Verdict::wait) return;
+  if (is.verdict_of(self) != Verdict::wait) return;
   std::vector<int> rung = newcomer_concerns(after, was, is, self);
   const auto add = [&](const std::vector<int>& more) { rung.insert(rung.end(), more.begin(), more.end()); };
   if (std::any_of(was.line.begin(), was.line.end(), [&](int waiter) { return lets_go(was, is, waiter); })) {
@@ -296,8 +297,8 @@ void check_rings_for_a_newcomer(const Snapshot& after) {
   for (const int other : was.line) {
     if (other == self || contains(rung, other)) continue;
     RC_LOG() << self << " comes; of " << other << "\n" << sketch(after);
-    RC_ASSERT(verdict(is, other) != Verdict::seat || verdict(was, other) == Verdict::seat);
-    if (verdict(was, other) != Verdict::wait || verdict(is, other) != Verdict::wait) continue;
+    RC_ASSERT(is.verdict_of(other) != Verdict::seat || was.verdict_of(other) == Verdict::seat);
+    if (was.verdict_of(other) != Verdict::wait || is.verdict_of(other) != Verdict::wait) continue;
     RC_ASSERT(!seated_unseen(after, other, watch(after, was, other).parties));
   }
 }

@@ -9,6 +9,7 @@
 #include "sched/estimate.h"
 #include "sched/fair_share.h"
 #include "sched/plan.h"
+#include "sched/rings.h"
 #include "sched/watch.h"
 
 namespace berth::sim {
@@ -143,7 +144,7 @@ class Replay {
     const Plan before = plan(pool_, without);
     ++out_.plans;
     known_ = false;
-    const bool at_once = look().verdicts[static_cast<size_t>(self)] == Verdict::seat;
+    const bool at_once = look().verdict_of(self) == Verdict::seat;
     if (at_once) sit_down(self, look().seat_of(self));
     const Plan& after = look();
     const bool helps =
@@ -190,7 +191,7 @@ class Replay {
       rung_.pop_front();
       const int self = index_of(job);
       if (self < 0 || pool_.parties[static_cast<size_t>(self)].state != PartyState::waiting) continue;
-      if (look().verdicts[static_cast<size_t>(self)] != Verdict::seat) {
+      if (look().verdict_of(self) != Verdict::seat) {
         set_alarm(self);
         continue;
       }
@@ -208,7 +209,7 @@ class Replay {
     for (bool again = true; std::exchange(again, false);) {
       const Plan now = look();
       for (const int self : now.line) {
-        if (now.verdicts[static_cast<size_t>(self)] != Verdict::seat) continue;
+        if (now.verdict_of(self) != Verdict::seat) continue;
         sit_down(self, now.seat_of(self));
         again = true;
       }
