@@ -6,6 +6,7 @@
 #include "cli/say.h"
 #include "cli/status_json.h"
 #include "cli/view.h"
+#include "cli/wait_reason.h"
 #include "cli/waiting_look.h"
 
 namespace berth {

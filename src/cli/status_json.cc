@@ -1,4 +1,5 @@
 #include "cli/status_json.h"
+#include "cli/taken.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

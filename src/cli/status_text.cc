@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cli/claim_text.h"
 #include "cli/table.h"
+#include "cli/taken.h"
 #include "engine/driver_admission.h"
 
 namespace berth {

@@ -1,8 +1,5 @@
 #include "cli/view.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
@@ -19,14 +16,13 @@
 #include "cli/outlook.h"
 #include "cli/ram_guard.h"
 #include "cli/survivors.h"
+#include "cli/taken.h"
 #include "cli/told.h"
+#include "cli/wait_reason.h"
 #include "engine/driver_admission.h"
 #include "engine/lease_roots.h"
-#include "engine/machine_memory.h"
-#include "engine/processor_choice.h"
 #include "ledger/local_ledger.h"
 #include "sched/plan.h"
-#include "sched/shape.h"
 
 namespace berth {
 
@@ -60,85 +56,6 @@ Result<std::map<PartyKey, Told>> ask_everybody(LocalPool& pool, Snapshot& snapsh
   return told;
 }
 
-// Whether two parties compete at all: at the top, or inside the same lease.
-bool compete(const Party& a, const Party& b) {
-  return a.nested == b.nested && (!a.nested || a.parent_key() == b.parent_key());
-}
-
-// The driver's objection, as it shows from here and now. What the waiter asked of the driver is its own
-// knowledge; where nothing shows it may be that, or something that has just gone.
-std::string veto_reason(const PoolView& view, const Party& self) {
-  std::string cards;
-  for (const Eligible& e : view.snapshot.vetoed(self)) {
-    const std::string& uuid = view.snapshot.devices[e.device];
-    const auto of_it = [&](const DeviceOccupancy& use) { return use.device.uuid == uuid; };
-    const auto use = std::find_if(view.uses.begin(), view.uses.end(), of_it);
-    if (use == view.uses.end() && !view.complaints.empty()) return view.complaints.front();
-    if (use != view.uses.end()) {
-      std::string why = driver_refusal(*use, {}, view.snapshot, {}, self, e.device, /*seated=*/true);
-      if (!why.empty()) return why;
-    }
-    cards += (cards.empty() ? "" : ", ") + (use == view.uses.end() ? uuid : device_name(use->device));
-  }
-  return "the driver said no to " + cards + " (--min-free, --max-util, or what was there a moment ago)";
-}
-
-enum class Of { anything, own_processors };
-
-std::string holders_reason(const PoolView& view, int party, Of of = Of::anything) {
-  std::string text;
-  size_t more = 0;
-  for (const LeaseView* holder : holders_in_the_way(view, party)) {
-    const bool owns = view.snapshot.parties[static_cast<size_t>(holder->party)].processors.count > 0;
-    if (of == Of::own_processors && !owns) continue;
-    if (text.size() < 120)
-      text += (text.empty() ? "held by " : ", ") + lease_name(view, *holder) +
-              (holder->life == Life::unknown ? ", who hides whether it lives" : "") + waits_itself(view, holder->party);
-    else
-      ++more;
-  }
-  if (more > 0) text += " and " + std::to_string(more) + " more";
-  return text;
-}
-
-// The machine's objection, likewise.
-std::string machine_reason(const PoolView& view, int party) {
-  const MemoryFigures now = read_memory_figures(sysfs_root(), std::nullopt);
-  std::string why = memory_refusal(now, {}, view.snapshot, {}, party, MachineWord::Stand::seat);
-  if (!why.empty()) return why;
-  const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
-  if (self.pins && !view.snapshot.processors.empty())
-    return std::string(no_processors_left) + ": " + holders_reason(view, party, Of::own_processors);
-  return "its machine refused it a place a moment ago";
-}
-
-std::string reason_for(const PoolView& view, const Plan& plan, int party) {
-  const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
-  if (self.state == PartyState::aside) return "stopped; passed over until it continues";
-  if (self.out) return machine_reason(view, party);
-  const Verdict verdict = plan.verdicts[static_cast<size_t>(party)];
-  if (verdict == Verdict::seat) return "about to start";
-  if (!view.snapshot.vetoed(self).empty()) {
-    const std::string held = holders_reason(view, party);  // of what the driver would let it have
-    return held + (held.empty() ? "" : "; ") + veto_reason(view, self);
-  }
-  if (verdict == Verdict::impossible) {
-    const auto lacking = shortfalls(view.snapshot, party);
-    const std::string what = lacking.empty() ? "" : ": " + lacking.front().what;
-    return "asks for more than the pool has now" + what;
-  }
-  if (plan.is_over_quota(party)) {
-    const Quota& quota = view.snapshot.policy.quotas[static_cast<size_t>(plan.over_quota[static_cast<size_t>(party)])];
-    return "held back by " + quota_word(quota.name) + "=" + std::to_string(quota.most);
-  }
-  const std::string held = holders_reason(view, party);
-  return held.empty() ? "others stand before it in line" : held;
-}
-
-}  // namespace
-
-namespace {
-
 // Everybody's verdict and expected start, each among those it competes with, by index into the whole snapshot.
 // The line is the top's, then each lease's own.
 Plan plan_for_all(const Snapshot& all) {
@@ -147,19 +64,18 @@ Plan plan_for_all(const Snapshot& all) {
   out.starts_us.assign(all.parties.size(), -1);
   std::map<PartyKey, size_t> at;
   for (size_t i = 0; i < all.parties.size(); ++i) at.emplace(all.parties[i], i);
-  const auto merge = [&](const Snapshot& group) {
+  for (const Snapshot& group : levels(all)) {
     const Plan part = plan_with_starts(group, {});
     for (const int i : part.line) {
-      const size_t index = at.at(group.parties[static_cast<size_t>(i)]);
-      out.verdicts[index] = part.verdicts[static_cast<size_t>(i)];
+      const size_t index = at.at(group.at(i));
+      out.verdicts[index] = part.verdict_of(i);
       out.starts_us[index] = part.starts_us[static_cast<size_t>(i)];
       out.line.push_back(static_cast<int>(index));
       if (!part.is_over_quota(i)) continue;
       out.over_quota.resize(all.parties.size(), -1);
       out.over_quota[index] = part.over_quota[static_cast<size_t>(i)];
     }
-  };
-  for (const Snapshot& level : levels(all)) merge(level);
+  }
   return out;
 }
 
@@ -168,127 +84,6 @@ std::optional<int64_t> eta_of(const Snapshot& snapshot, const Plan& plan, int pa
   if (start_us < 0) return std::nullopt;
   return (std::max<int64_t>(0, start_us - snapshot.now_us) + 999'999) / 1'000'000;
 }
-
-}  // namespace
-
-std::string lease_name(const PoolView& view, const LeaseView& lease) {
-  const PartyId& id = view.snapshot.parties[static_cast<size_t>(lease.party)].id;
-  return short_name(lease.info, id) + " (" + lease.user + ")";
-}
-
-std::vector<std::string> users_who_hide(const PoolView& view) {
-  std::set<std::string> users;
-  for (const LeaseView& lease : view.leases)
-    if (lease.life == Life::unknown) users.insert(lease.user);
-  return {users.begin(), users.end()};
-}
-
-int64_t held_amount(const Snapshot& snapshot, size_t resource) {
-  int64_t sum = 0;
-  for (const Party& p : snapshot.parties) {
-    if (p.state != PartyState::held || p.nested) continue;
-    for (const Amount& a : snapshot.counters(p))
-      if (a.resource == resource) sum = std::min(max_amount, sum + a.amount);
-  }
-  return sum;
-}
-
-namespace {
-template <class Add>
-void for_each_holder_of(const Snapshot& snapshot, const Device& device, Add add) {
-  for (const Party& p : snapshot.parties)
-    for (const uint16_t granted : snapshot.granted(p))
-      if (!p.nested && snapshot.devices[granted] == device.uuid) add(p);
-}
-}  // namespace
-
-int64_t held_vram_bytes(const Snapshot& snapshot, const Device& device) {
-  int64_t sum = 0;
-  for_each_holder_of(snapshot, device, [&](const Party& p) {
-    sum = std::min(max_amount, sum + (p.gpu.whole ? device.vram_total_bytes : p.gpu.vram_bytes));
-  });
-  return sum;
-}
-
-int held_compute_pct(const Snapshot& snapshot, const Device& device) {
-  int sum = 0;
-  for_each_holder_of(snapshot, device, [&](const Party& p) { sum += p.gpu.whole ? 100 : p.gpu.compute_pct; });
-  return sum;
-}
-
-std::vector<Holding> holdings_of(const PoolView& view, const Device& device) {
-  for (size_t i = 0; i < view.snapshot.devices.size(); ++i)
-    if (view.snapshot.devices[i] == device.uuid)
-      return holdings(view.snapshot, {}, static_cast<uint16_t>(i), device.vram_total_bytes);
-  return {};
-}
-
-std::vector<const LeaseView*> holders_in_the_way(const PoolView& view, int party) {
-  std::vector<const LeaseView*> out;
-  const Party& self = view.snapshot.parties[static_cast<size_t>(party)];
-  for (const LeaseView& lease : view.leases) {
-    const Party& other = view.snapshot.parties[static_cast<size_t>(lease.party)];
-    if (other.state != PartyState::held) continue;
-    // Processors are looked for over all levels.
-    const bool owns_processors = self.pins && self.out && other.processors.count > 0;
-    if (owns_processors) out.push_back(&lease);
-    if (owns_processors || !compete(other, self)) continue;
-    if (contend(view.snapshot, lease.party, party)) out.push_back(&lease);
-  }
-  return out;
-}
-
-std::vector<const LeaseView*> rivals_in_the_way(const PoolView& view, const Record& record) {
-  PoolView with = view;
-  if (decode_record(record_name(record), record_target(record), with.snapshot) != Decoded::ok) return {};
-  const int self = static_cast<int>(with.snapshot.parties.size()) - 1;
-  std::vector<const LeaseView*> out;
-  for (const LeaseView* lease : holders_in_the_way(with, self))
-    for (const LeaseView& own : view.leases)
-      if (own.party == lease->party) out.push_back(&own);
-  return out;
-}
-
-int64_t free_vram_bytes(const PoolView& view, size_t index) {
-  const Device& device = view.devices[index];
-  int64_t left = device.vram_total_bytes - held_vram_bytes(view.snapshot, device);
-  if (index < view.uses.size()) {
-    const auto holders = holdings_of(view, device);
-    left = free_bytes(view.uses[index], holders).value_or(left);
-  }
-  return std::max<int64_t>(0, left);
-}
-
-std::vector<std::string> driver_notes(const PoolView& view) {
-  std::vector<std::string> notes = view.complaints;
-  for (const DeviceOccupancy& use : view.uses) {
-    const std::string gpu = device_name(use.device) + ": ";
-    if (!use.device.trouble.empty()) notes.push_back(gpu + "cannot be used: " + use.device.trouble);
-    const std::vector<Holding> holders = holdings_of(view, use.device);
-    for (const Occupant& o : use.occupants) {
-      if (!has_no_lease(o, holders)) continue;
-      const std::string how_much = o.process.vram_bytes ? show_size(*o.process.vram_bytes) : "an unknown part";
-      const std::string former = o.whose == Whose::lease ? std::string(o.lease.id.view()) : o.former_lease;
-      notes.push_back(
-          gpu + "pid " + std::to_string(o.process.pid) + " (" + user_name(o.uid) + ", " + o.command_line.substr(0, 60) +
-          ") uses " + how_much + " without a lease" +
-          (former.empty() ? "" : "; lease " + printable(former).substr(0, PartyId::size) + " left it behind"));
-    }
-    const DeviceSums s = sums(use, holders);
-    if (s.nobodys > 0) notes.push_back(gpu + show_size(s.nobodys) + " are used by no process that is seen from here");
-    for (const Holding& holder : holders) {
-      const int64_t used = lease_bytes(use, holder.lease).value_or(0);
-      if (used <= holder.claimed_bytes) continue;
-      for (const LeaseView& lease : view.leases)
-        if (view.snapshot.parties[static_cast<size_t>(lease.party)] == holder.lease)
-          notes.push_back(gpu + lease_name(view, lease) + " uses " + show_size(used) + ", and claimed " +
-                          show_size(holder.claimed_bytes));
-    }
-  }
-  return notes;
-}
-
-namespace {
 
 // Two records of one party are their owner's own mischief: one is shown. `lives` is filled in.
 std::vector<Party> the_living(LocalPool& pool, const std::vector<Party>& parties, const std::map<PartyKey, Told>& told,
@@ -383,7 +178,55 @@ void name_keepers(LocalPool& pool, const Party& party, LeaseView& lease) {
   if (!keepers.empty()) lease.info.pid = keepers.front();
 }
 
+std::vector<DeviceOccupancy> uses_of_devices(const Snapshot& snapshot, const std::map<PartyKey, Told>& told,
+                                             const Picture& picture) {
+  std::vector<LeaseRoot> roots;
+  for (const Party& party : snapshot.parties)
+    if (party.state == PartyState::held && !picture.devices.empty())
+      roots.push_back(lease_root(snapshot, party, told.at(party).info, told.at(party).uid));
+  ReadProcesses processes(picture.processes);
+  return occupancy(picture.devices, roots, processes);
+}
+
+// Everybody, as people read them; but for the reasons, which speak of other leases.
+void add_leases(PoolView& view, LocalPool& pool, const Plan& plan, const std::map<PartyKey, Told>& told,
+                const std::map<PartyKey, Life>& lives) {
+  std::map<std::optional<PartyKey>, int> waiting;  // in each line: the top's, and each lease's own
+  for (const int i : reading_order(view.snapshot, plan)) {
+    const Party& party = view.snapshot.at(i);
+    const Told& of = told.at(party);
+    LeaseView lease{i, of.info, of.uid, user_name(of.uid), lives.at(party), 0, "", eta_of(view.snapshot, plan, i)};
+    name_keepers(pool, party, lease);
+    if (party.state == PartyState::held)
+      for (const Amount& a : view.snapshot.counters(party))
+        if (view.snapshot.resources[a.resource].name == "ram") lease.ram_limit = ram_limit_seen(of.info, a.amount);
+    if (party.state == PartyState::waiting)
+      lease.position = ++waiting[party.nested ? std::optional(party.parent_key()) : std::nullopt];
+    view.leases.push_back(std::move(lease));
+  }
+}
+
+void note_who_hides(PoolView& view) {
+  for (const std::string& user : users_who_hide(view)) {
+    const auto told_already = [&](const std::string& note) { return note.starts_with(user + " has closed "); };
+    if (std::none_of(view.notes.begin(), view.notes.end(), told_already))
+      view.notes.push_back(user + " hides whether some jobs of his live, so they count as alive: berth doctor");
+  }
+}
+
 }  // namespace
+
+std::string lease_name(const PoolView& view, const LeaseView& lease) {
+  const PartyId& id = view.snapshot.at(lease.party).id;
+  return short_name(lease.info, id) + " (" + lease.user + ")";
+}
+
+std::vector<std::string> users_who_hide(const PoolView& view) {
+  std::set<std::string> users;
+  for (const LeaseView& lease : view.leases)
+    if (lease.life == Life::unknown) users.insert(lease.user);
+  return {users.begin(), users.end()};
+}
 
 Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
   PoolView view;
@@ -397,36 +240,14 @@ Result<PoolView> view_pool(LocalPool& pool, const Picture& picture) {
   view.snapshot.parties = the_living(pool, view.snapshot.parties, *told, lives);
   view.notes = notes_on(pool, view.snapshot);
 
-  std::vector<LeaseRoot> roots;
-  for (const Party& party : view.snapshot.parties)
-    if (party.state == PartyState::held && !picture.devices.empty())
-      roots.push_back(lease_root(view.snapshot, party, told->at(party).info, told->at(party).uid));
-  ReadProcesses processes(picture.processes);
-  view.uses = occupancy(picture.devices, roots, processes);
+  view.uses = uses_of_devices(view.snapshot, *told, picture);
 
   const Plan plan = plan_for_all(view.snapshot);
-  std::map<std::optional<PartyKey>, int> waiting;  // in each line: the top's, and each lease's own
-  for (const int i : reading_order(view.snapshot, plan)) {
-    const Party& party = view.snapshot.parties[static_cast<size_t>(i)];
-    const Told& of = told->at(party);
-    LeaseView lease{i, of.info, of.uid, user_name(of.uid), lives[party], 0, "", eta_of(view.snapshot, plan, i)};
-    name_keepers(pool, party, lease);
-    if (party.state == PartyState::held)
-      for (const Amount& a : view.snapshot.counters(party))
-        if (view.snapshot.resources[a.resource].name == "ram") lease.ram_limit = ram_limit_seen(of.info, a.amount);
-    if (party.state == PartyState::waiting)
-      lease.position = ++waiting[party.nested ? std::optional(party.parent_key()) : std::nullopt];
-    view.leases.push_back(std::move(lease));
-  }
+  add_leases(view, pool, plan, *told, lives);
   for (LeaseView& lease : view.leases)
-    if (view.snapshot.parties[static_cast<size_t>(lease.party)].state != PartyState::held)
-      lease.reason = reason_for(view, plan, lease.party);
+    if (view.snapshot.at(lease.party).state != PartyState::held) lease.reason = wait_reason(view, plan, lease.party);
   tell_who_gives_way(view);
-  for (const std::string& user : users_who_hide(view)) {
-    const auto told_already = [&](const std::string& note) { return note.starts_with(user + " has closed "); };
-    if (std::none_of(view.notes.begin(), view.notes.end(), told_already))
-      view.notes.push_back(user + " hides whether some jobs of his live, so they count as alive: berth doctor");
-  }
+  note_who_hides(view);
   add_unseen_devices(view);
   note_overcommitment(view);
   for (std::string& note : cycle_notes(view)) view.notes.push_back(std::move(note));

@@ -47,31 +47,11 @@ struct PoolView {
 // `picture` is what a probe found; may be empty.
 [[nodiscard]] Result<PoolView> view_pool(LocalPool& pool, const Picture& picture);
 
-// What a driver has to say that the book does not, a line each: who uses a device without a lease, what
-// of its memory shows no owner, which lease uses more than it claimed, what cannot be used at all.
-[[nodiscard]] std::vector<std::string> driver_notes(const PoolView& view);
-// Free bytes of view.devices[index], by book and driver.
-[[nodiscard]] int64_t free_vram_bytes(const PoolView& view, size_t index);
-
 // "train-llama (alice)": how a lease is called among people.
 [[nodiscard]] std::string lease_name(const PoolView& view, const LeaseView& lease);
 
 // The users who let nobody see whether their leases live, each once: their dead keep their places. What
 // ends it is `chmod 755` on their directory in the pool, or root's `berth release`.
 [[nodiscard]] std::vector<std::string> users_who_hide(const PoolView& view);
-
-// What the holders take of a resource, or of a device, in this picture.
-[[nodiscard]] int64_t held_amount(const Snapshot& snapshot, size_t resource);
-[[nodiscard]] int64_t held_vram_bytes(const Snapshot& snapshot, const Device& device);
-[[nodiscard]] int held_compute_pct(const Snapshot& snapshot, const Device& device);
-
-// The holders of a device, with what each claimed of it.
-[[nodiscard]] std::vector<Holding> holdings_of(const PoolView& view, const Device& device);
-
-// The leases whose parties take something of what `party` asks for: the reasons it is not seated.
-[[nodiscard]] std::vector<const LeaseView*> holders_in_the_way(const PoolView& view, int party);
-
-// The same for a claim that is not in the pool: written down as `record`.
-[[nodiscard]] std::vector<const LeaseView*> rivals_in_the_way(const PoolView& view, const Record& record);
 
 }  // namespace berth
