@@ -547,8 +547,9 @@ def test_forged_twin_does_not_keep_an_owner_from_release():
     return ""
 
 
-def test_forged_children_take_nothing_from_a_lease():
-    """A stranger's record that says it is inside another's lease takes no room in it."""
+def check_inside_a_lease(forge):
+    """Whoever asks inside of a lease of slot=2 gets it out of that lease, whatever `forge(pool, its record)` puts beside
+    it. `forge` returns its Forgers."""
     why = missing()
     if why:
         return f"skipped: {why}"
@@ -560,45 +561,37 @@ def test_forged_children_take_nothing_from_a_lease():
         outer = spawn(pool, ANNE, "run", "-r", "slot=2", "--", "sh", "-c",
                       f"read x < {go}; exec {program} run --no-wait -r slot=2 -- sh -c 'exit 5'")
         wait_name(pool, "h1,")
-        mine = entry_of(pool, outer.pid)
-        forger = Forger(pool)
-        forger.live("abcdefghij")
-        forger.record(forged(mine, uid=BERT, party="abcdefghij", claim="slot=2", parent=mine.split(",")[1]))
+        forgers = forge(pool, entry_of(pool, outer.pid))
         with open(go, "w", encoding="ascii") as f:
             f.write("go\n")
         status = wait_exit(outer, 10, pool)
-        forger.end()
+        for forger in forgers:
+            forger.end()
         check(status == 5, f"inside its own lease: exit {status}: {pool.err(outer)!r}")
     return ""
+
+
+def test_forged_children_take_nothing_from_a_lease():
+    """A stranger's record that says it is inside another's lease takes no room in it."""
+    def forge(pool, mine):
+        child = Forger(pool)
+        child.live("abcdefghij")
+        child.record(forged(mine, uid=BERT, party="abcdefghij", claim="slot=2", parent=mine.split(",")[1]))
+        return [child]
+    return check_inside_a_lease(forge)
 
 
 def test_forged_children_of_a_twin_take_nothing():
     """The same with a twin of the lease itself, so that the stranger's lease "of that id" is his own."""
-    why = missing()
-    if why:
-        return f"skipped: {why}"
-    with shared_pool(slot=2) as pool:
-        go = os.path.join(pool.tmp, "go")
-        os.mkfifo(go)
-        os.chmod(go, 0o666)
-        program = public_berth()
-        outer = spawn(pool, ANNE, "run", "-r", "slot=2", "--", "sh", "-c",
-                      f"read x < {go}; exec {program} run --no-wait -r slot=2 -- sh -c 'exit 5'")
-        wait_name(pool, "h1,")
-        mine = entry_of(pool, outer.pid)
+    def forge(pool, mine):
         party = mine.split(",")[1]
-        forger, child = Forger(pool), Forger(pool)
-        forger.live(party)
-        forger.record(forged(mine, uid=BERT, claim="other=1"))
+        twin, child = Forger(pool), Forger(pool)
+        twin.live(party)
+        twin.record(forged(mine, uid=BERT, claim="other=1"))
         child.live("abcdefghij")
         child.record(forged(mine, uid=BERT, party="abcdefghij", claim="slot=2", parent=party))
-        with open(go, "w", encoding="ascii") as f:
-            f.write("go\n")
-        status = wait_exit(outer, 10, pool)
-        forger.end()
-        child.end()
-        check(status == 5, f"inside its own lease: exit {status}: {pool.err(outer)!r}")
-    return ""
+        return [twin, child]
+    return check_inside_a_lease(forge)
 
 
 # ---------------------------------------------------------------- namespaces

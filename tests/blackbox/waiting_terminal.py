@@ -264,30 +264,27 @@ def test_whatever_ends_the_wait_leaves_it_clean():
                 terminal.close()
 
 
-def test_the_word_of_an_ended_process_is_on_a_line_of_its_own():
+def check_last_word(command, word):
+    """A wait that ends by itself says why on a line of its own, and leaves nothing of the line that was there."""
     with Pool(slot=1) as pool:
         hold(pool, "-r", "slot=1")
         terminal = bash(pool)
-        terminal.send(f"sleep 1 & {berth()} hold -r slot=1 --for $!\n")
+        terminal.send(f"{command}\n")
         terminal.expect("no telling how long")
-        terminal.expect(r"has ended")
+        terminal.expect(word)
         terminal.expect(r"\$ ")
         lines = terminal.screen().lines
-        check("berth: hold: the process to hold for has ended" in lines, f"{lines}")
+        check(f"berth: {word}" in lines, f"{lines}")
         check(not any("waiting for" in line for line in lines), f"{lines}")
         terminal.close()
 
 
+def test_the_word_of_an_ended_process_is_on_a_line_of_its_own():
+    check_last_word(f"sleep 1 & {berth()} hold -r slot=1 --for $!", "hold: the process to hold for has ended")
+
+
 def test_the_time_out_is_said_on_a_line_of_its_own():
-    with Pool(slot=1) as pool:
-        hold(pool, "-r", "slot=1")
-        terminal = bash(pool)
-        terminal.send(f"{WAIT} --timeout 1s -- true\n")
-        terminal.expect("no telling how long")
-        terminal.expect(r"gave up after 1 s")
-        terminal.expect(r"\$ ")
-        check("berth: gave up after 1 s without a place" in terminal.screen().lines, f"{terminal.screen().lines}")
-        terminal.close()
+    check_last_word(f"{WAIT} --timeout 1s -- true", "gave up after 1 s without a place")
 
 
 def test_of_many_in_one_terminal_one_has_the_line():
