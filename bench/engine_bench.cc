@@ -151,6 +151,30 @@ double hand_over(const std::function<void()>& take_in_child, const std::function
   return taken - given;
 }
 
+// From the death of a holder to the moment at which its waiter has what it had. `take` is what both do.
+double hand_over_by_death(const std::function<void()>& take, const std::function<bool()>& child_waits) {
+  int fds[2];
+  if (::pipe(fds) != 0) give_up("pipe");
+  const pid_t holder = ::fork();
+  if (holder == 0) {
+    take();
+    (void)!::write(fds[1], "x", 1);
+    ::pause();
+    ::_exit(0);
+  }
+  char byte = 0;
+  (void)!::read(fds[0], &byte, 1);
+  ::close(fds[0]);
+  ::close(fds[1]);
+  const double took = hand_over(take, child_waits, [&] {
+    const double at = now_us();
+    ::kill(holder, SIGKILL);
+    return at;
+  });
+  ::waitpid(holder, nullptr, 0);
+  return took;
+}
+
 bool blocked_on_flock(const std::string& path) {
   struct stat st {};
   if (::stat(path.c_str(), &st) != 0) return false;
@@ -176,26 +200,7 @@ double berth_hand_over(const std::string& dir, LocalPool& pool) {
     static PartyInPool party(own);
     must(party.engine.acquire(request_for("slot"), {}));
   };
-  int fds[2];
-  if (::pipe(fds) != 0) give_up("pipe");
-  const pid_t holder = ::fork();
-  if (holder == 0) {
-    take_and_keep();
-    (void)!::write(fds[1], "x", 1);
-    ::pause();
-    ::_exit(0);
-  }
-  char byte = 0;
-  (void)!::read(fds[0], &byte, 1);
-  ::close(fds[0]);
-  ::close(fds[1]);
-  const double took = hand_over(take_and_keep, waits, [&] {
-    const double at = now_us();
-    ::kill(holder, SIGKILL);
-    return at;
-  });
-  ::waitpid(holder, nullptr, 0);
-  return took;
+  return hand_over_by_death(take_and_keep, waits);
 }
 
 // Keeps this process on one processor: left alone, the scheduler puts holder and waiter on one or on
@@ -305,26 +310,7 @@ double flock_hand_over(const std::string& path) {
     ::flock(fd, LOCK_EX);
   };
   const auto waits = [&] { return blocked_on_flock(path); };
-  int fds[2];
-  if (::pipe(fds) != 0) give_up("pipe");
-  const pid_t holder = ::fork();
-  if (holder == 0) {
-    take();
-    (void)!::write(fds[1], "x", 1);
-    ::pause();
-    ::_exit(0);
-  }
-  char byte = 0;
-  (void)!::read(fds[0], &byte, 1);
-  ::close(fds[0]);
-  ::close(fds[1]);
-  const double took = hand_over(take, waits, [&] {
-    const double at = now_us();
-    ::kill(holder, SIGKILL);
-    return at;
-  });
-  ::waitpid(holder, nullptr, 0);
-  return took;
+  return hand_over_by_death(take, waits);
 }
 
 void hand_overs_by_death(int rounds) {
