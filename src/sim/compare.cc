@@ -22,6 +22,75 @@ struct Row {
 
 double ratio(double a, double b) { return b > 0 ? a / b : 1; }
 
+// All contenders on the same traces: one source, one load.
+class Match {
+ public:
+  Match(const std::vector<Contender>& all, const Source& source, Estimates estimates, int load_pct)
+      : all_(all), source_(source), estimates_(estimates), load_pct_(load_pct), rows_(all.size()) {}
+
+  // What somebody did that cannot be, or "".
+  std::string run(uint64_t seed) {
+    Trace trace = source_.make(seed);
+    scale_to_load(trace, load_pct_ / 100.0);
+    estimate(trace, estimates_, seed);
+    jobs_ = trace.jobs.size();
+    Score fifo;
+    Score easy;
+    for (size_t i = 0; i < all_.size(); ++i) {
+      if (all_[i].ignores_estimates && estimates_ == Estimates::wrong) continue;  // as with true ones
+      const Schedule schedule = all_[i].run(trace, seed);
+      const std::string wrong = fault(trace, schedule);
+      if (!wrong.empty()) return all_[i].name + " on " + source_.name + ": " + wrong + "\n";
+      const Score s = score(trace, schedule);
+      if (i == 0) fifo = s;
+      if (i == 1) easy = s;
+      Row& row = rows_[i];
+      row.utilisation.push_back(100 * s.utilisation);
+      row.makespan.push_back(s.makespan_s / 3600);
+      row.wait.push_back(s.mean_wait_s / 60);
+      row.worst.push_back(s.worst_wait_s / 3600);
+      row.fairness.push_back(s.fairness);
+      row.others.push_back(s.others_wait_s / 60);
+      row.bound.push_back(s.over_bound);
+      row.makespan_of_fifo.push_back(ratio(s.makespan_s, fifo.makespan_s));
+      row.wait_of_fifo.push_back(ratio(s.mean_wait_s, fifo.mean_wait_s));
+      row.worst_of_fifo.push_back(ratio(s.worst_wait_s, fifo.worst_wait_s));
+      if (i >= 1) row.wait_of_easy.push_back(ratio(s.mean_wait_s, easy.mean_wait_s));
+    }
+    return "";
+  }
+
+  [[nodiscard]] std::string table() const {
+    char line[400];
+    std::snprintf(line, sizeof line, "\n%s, %zu jobs, load %d %%, estimates %s\n\n", source_.name.c_str(), jobs_,
+                  load_pct_, estimates_ == Estimates::exact ? "true" : "wrong by up to 3 times");
+    std::string out = line;
+    out +=
+        "| | used % | makespan h | mean wait min | worst wait h | fairness | others' wait min | over bound | "
+        "makespan / FIFO | wait / "
+        "FIFO | worst / FIFO | wait / EASY |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+    for (size_t i = 0; i < all_.size(); ++i) {
+      const Row& r = rows_[i];
+      if (r.wait.empty()) continue;
+      std::snprintf(
+          line, sizeof line, "| %s | %.1f | %.1f | %.1f | %.1f | %.2f | %.1f | %.3f | %.2f | %.2f | %.2f | %.2f |\n",
+          all_[i].name.c_str(), median(r.utilisation), median(r.makespan), median(r.wait), median(r.worst),
+          median(r.fairness), median(r.others), median(r.bound), median(r.makespan_of_fifo), median(r.wait_of_fifo),
+          median(r.worst_of_fifo), r.wait_of_easy.empty() ? 0.0 : median(r.wait_of_easy));
+      out += line;
+    }
+    return out;
+  }
+
+ private:
+  const std::vector<Contender>& all_;
+  const Source& source_;
+  Estimates estimates_;
+  int load_pct_;
+  std::vector<Row> rows_;
+  size_t jobs_ = 0;
+};
+
 }  // namespace
 
 std::vector<Contender> contenders(const Besides& besides) {
@@ -55,63 +124,15 @@ std::vector<Contender> contenders(const Besides& besides) {
 
 std::string compare(const std::vector<Source>& sources, const Besides& besides) {
   std::string out;
-  char line[400];
   const std::vector<Contender> all = contenders(besides);
-  for (const Source& source : sources) {
-    for (const Estimates estimates : {Estimates::exact, Estimates::wrong}) {
-      for (const int load : {70, 100, 130}) {
-        std::vector<Row> rows(all.size());
-        size_t jobs = 0;
-        for (uint64_t seed = 1; seed <= seeds; ++seed) {
-          Trace trace = source.make(seed);
-          scale_to_load(trace, load / 100.0);
-          estimate(trace, estimates, seed);
-          jobs = trace.jobs.size();
-          Score fifo;
-          Score easy;
-          for (size_t i = 0; i < all.size(); ++i) {
-            if (all[i].ignores_estimates && estimates == Estimates::wrong) continue;  // as above
-            const Schedule schedule = all[i].run(trace, seed);
-            const std::string wrong = fault(trace, schedule);
-            if (!wrong.empty()) return all[i].name + " on " + source.name + ": " + wrong + "\n";
-            const Score s = score(trace, schedule);
-            if (i == 0) fifo = s;
-            if (i == 1) easy = s;
-            Row& row = rows[i];
-            row.utilisation.push_back(100 * s.utilisation);
-            row.makespan.push_back(s.makespan_s / 3600);
-            row.wait.push_back(s.mean_wait_s / 60);
-            row.worst.push_back(s.worst_wait_s / 3600);
-            row.fairness.push_back(s.fairness);
-            row.others.push_back(s.others_wait_s / 60);
-            row.bound.push_back(s.over_bound);
-            row.makespan_of_fifo.push_back(ratio(s.makespan_s, fifo.makespan_s));
-            row.wait_of_fifo.push_back(ratio(s.mean_wait_s, fifo.mean_wait_s));
-            row.worst_of_fifo.push_back(ratio(s.worst_wait_s, fifo.worst_wait_s));
-            if (i >= 1) row.wait_of_easy.push_back(ratio(s.mean_wait_s, easy.mean_wait_s));
-          }
-        }
-        std::snprintf(line, sizeof line, "\n%s, %zu jobs, load %d %%, estimates %s\n\n", source.name.c_str(), jobs,
-                      load, estimates == Estimates::exact ? "true" : "wrong by up to 3 times");
-        out += line;
-        out +=
-            "| | used % | makespan h | mean wait min | worst wait h | fairness | others' wait min | over bound | "
-            "makespan / FIFO | wait / "
-            "FIFO | worst / FIFO | wait / EASY |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n";
-        for (size_t i = 0; i < all.size(); ++i) {
-          const Row& r = rows[i];
-          if (r.wait.empty()) continue;
-          std::snprintf(line, sizeof line,
-                        "| %s | %.1f | %.1f | %.1f | %.1f | %.2f | %.1f | %.3f | %.2f | %.2f | %.2f | %.2f |\n",
-                        all[i].name.c_str(), median(r.utilisation), median(r.makespan), median(r.wait), median(r.worst),
-                        median(r.fairness), median(r.others), median(r.bound), median(r.makespan_of_fifo),
-                        median(r.wait_of_fifo), median(r.worst_of_fifo),
-                        r.wait_of_easy.empty() ? 0.0 : median(r.wait_of_easy));
-          out += line;
-        }
+  for (const Source& source : sources)
+    for (const Estimates estimates : {Estimates::exact, Estimates::wrong})
+      for (const int load_pct : {70, 100, 130}) {
+        Match match(all, source, estimates, load_pct);
+        for (uint64_t seed = 1; seed <= seeds; ++seed)
+          if (const std::string fault = match.run(seed); !fault.empty()) return fault;
+        out += match.table();
       }
-    }
-  }
   return out;
 }
 

@@ -46,6 +46,111 @@ struct CardLoad {
   int compute_pct = 0;
 };
 
+// A row for each card, then one for each counter, along the time.
+class Drawing {
+ public:
+  Drawing(const Trace& trace, const Schedule& schedule)
+      : trace_(trace), schedule_(schedule), first_us_(trace.jobs.empty() ? 0 : trace.jobs.front().arrival_us) {
+    for (size_t i = 0; i < trace.jobs.size(); ++i)
+      if (schedule.jobs[i].start_us >= 0)
+        last_us_ = std::max(last_us_, schedule.jobs[i].start_us + trace.jobs[i].run_us);
+    per_us_ = width / static_cast<double>(std::max<int64_t>(1, last_us_ - first_us_));
+    append(out_,
+           "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" font-family=\"sans-serif\" "
+           "font-size=\"11\">\n<title>%s</title>\n",
+           left + width + 20, top_of(rows()) + 40, schedule.name.c_str());
+  }
+
+  void add_rows() {
+    for (size_t r = 0; r < rows(); ++r) {
+      const bool card = r < static_cast<size_t>(trace_.box.gpus);
+      const std::string name =
+          card ? "GPU " + std::to_string(r) : trace_.box.capacities[r - static_cast<size_t>(trace_.box.gpus)].name;
+      append(out_,
+             "<text x=\"4\" y=\"%.1f\">%s</text><rect x=\"%.0f\" y=\"%.1f\" width=\"%.0f\" height=\"%.0f\" "
+             "fill=\"#f2f2f2\"/>\n",
+             top_of(r) + 16, name.c_str(), left, top_of(r), width, row - 4);
+    }
+  }
+
+  // A share takes that part of its card's height, from where there is room upwards.
+  void add_jobs_on_cards() {
+    std::vector<size_t> order(trace_.jobs.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::sort(order.begin(), order.end(),
+              [&](size_t a, size_t b) { return schedule_.jobs[a].start_us < schedule_.jobs[b].start_us; });
+    std::vector<std::vector<int64_t>> busy(static_cast<size_t>(trace_.box.gpus), std::vector<int64_t>(slots, -1));
+    for (const size_t i : order) {
+      if (schedule_.jobs[i].start_us < 0) continue;
+      for (const int card : schedule_.jobs[i].cards) add_job(i, card, busy[static_cast<size_t>(card)]);
+    }
+  }
+
+  void add_counters() {
+    for (size_t c = 0; c < trace_.box.capacities.size(); ++c) {
+      const NamedAmount& capacity = trace_.box.capacities[c];
+      const double y = top_of(static_cast<size_t>(trace_.box.gpus) + c);
+      append(out_, "<path d=\"M%.0f %.1f", left, y + row - 4);
+      int64_t taken = 0;
+      each_change(trace_, schedule_, [&](int64_t at_us, size_t i, int sign) {
+        for (const NamedAmount& want : trace_.jobs[i].counters)
+          if (want.name == capacity.name) taken += sign * want.amount;
+        append(out_, " H%.2f V%.2f", x_of(at_us),
+               y + (row - 4) *
+                       (1 - static_cast<double>(taken) / static_cast<double>(std::max<int64_t>(1, capacity.amount))));
+      });
+      append(out_, " V%.1f Z\" fill=\"#7aa6c2\"/>\n", y + row - 4);
+    }
+  }
+
+  std::string finish() {
+    append(out_, "<text x=\"%.0f\" y=\"18\">%s: %zu jobs, %.1f h</text>\n</svg>\n", left, schedule_.name.c_str(),
+           trace_.jobs.size(), static_cast<double>(last_us_ - first_us_) / 3.6e9);
+    return std::move(out_);
+  }
+
+ private:
+  static constexpr double width = 1200;
+  static constexpr double left = 90;
+  static constexpr double row = 26;
+  static constexpr double top = 30;
+  static constexpr int slots = 20;  // that a card's height is divided into
+
+  [[nodiscard]] size_t rows() const { return static_cast<size_t>(trace_.box.gpus) + trace_.box.capacities.size(); }
+  [[nodiscard]] static double top_of(size_t r) { return top + row * static_cast<double>(r); }
+  [[nodiscard]] double x_of(int64_t at_us) const { return left + static_cast<double>(at_us - first_us_) * per_us_; }
+
+  // `busy`: until when each of the card's slots is.
+  void add_job(size_t i, int card, std::vector<int64_t>& busy) {
+    const TraceJob& job = trace_.jobs[i];
+    const int64_t start_us = schedule_.jobs[i].start_us;
+    const double share = job.gpu.whole ? 1
+                                       : std::max(static_cast<double>(job.gpu.vram_bytes) /
+                                                      static_cast<double>(std::max<int64_t>(1, trace_.box.vram_bytes)),
+                                                  job.gpu.compute_pct / 100.0);
+    const int high = std::clamp(static_cast<int>(share * slots), 1, slots);
+    const unsigned hue = static_cast<unsigned>(std::hash<std::string>{}(job.user) % 360);
+    int at = 0;
+    while (at + high < slots &&
+           std::any_of(busy.begin() + at, busy.begin() + at + high, [&](int64_t until) { return until > start_us; }))
+      ++at;
+    std::fill(busy.begin() + at, busy.begin() + at + high, start_us + job.run_us);
+    const double unit = (row - 4) / slots;
+    append(out_,
+           "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"hsl(%u,60%%,60%%)\" stroke=\"#fff\" "
+           "stroke-width=\"0.3\"/>\n",
+           x_of(start_us), top_of(static_cast<size_t>(card)) + unit * (slots - at - high),
+           std::max(0.3, static_cast<double>(job.run_us) * per_us_), unit * high, hue);
+  }
+
+  const Trace& trace_;
+  const Schedule& schedule_;
+  int64_t first_us_;
+  int64_t last_us_ = 1;
+  double per_us_ = 0;
+  std::string out_;
+};
+
 }  // namespace
 
 double makespan_bound_s(const Trace& trace) {
@@ -146,84 +251,11 @@ std::string fault(const Trace& trace, const Schedule& schedule) {
 }
 
 std::string draw(const Trace& trace, const Schedule& schedule) {
-  constexpr double width = 1200;
-  constexpr double left = 90;
-  constexpr double row = 26;
-  constexpr double top = 30;
-  int64_t last = 1;
-  const int64_t first = trace.jobs.empty() ? 0 : trace.jobs.front().arrival_us;
-  for (size_t i = 0; i < trace.jobs.size(); ++i)
-    if (schedule.jobs[i].start_us >= 0) last = std::max(last, schedule.jobs[i].start_us + trace.jobs[i].run_us);
-  const double per_us = width / static_cast<double>(std::max<int64_t>(1, last - first));
-  const size_t rows = static_cast<size_t>(trace.box.gpus) + trace.box.capacities.size();
-  std::string out;
-  append(out,
-         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" font-family=\"sans-serif\" "
-         "font-size=\"11\">\n<title>%s</title>\n",
-         left + width + 20, top + row * static_cast<double>(rows) + 40, schedule.name.c_str());
-  for (size_t r = 0; r < rows; ++r) {
-    const double y = top + row * static_cast<double>(r);
-    const bool card = r < static_cast<size_t>(trace.box.gpus);
-    const std::string name =
-        card ? "GPU " + std::to_string(r) : trace.box.capacities[r - static_cast<size_t>(trace.box.gpus)].name;
-    append(out,
-           "<text x=\"4\" y=\"%.1f\">%s</text><rect x=\"%.0f\" y=\"%.1f\" width=\"%.0f\" height=\"%.0f\" "
-           "fill=\"#f2f2f2\"/>\n",
-           y + 16, name.c_str(), left, y, width, row - 4);
-  }
-  // A share takes that part of its card's height, from where there is room upwards.
-  std::vector<size_t> order(trace.jobs.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(),
-            [&](size_t a, size_t b) { return schedule.jobs[a].start_us < schedule.jobs[b].start_us; });
-  constexpr int slots = 20;
-  std::vector<std::vector<int64_t>> busy(static_cast<size_t>(trace.box.gpus), std::vector<int64_t>(slots, -1));
-  for (const size_t i : order) {
-    const TraceJob& job = trace.jobs[i];
-    const Placement& place = schedule.jobs[i];
-    if (place.start_us < 0 || place.cards.empty()) continue;
-    const double share = job.gpu.whole ? 1
-                                       : std::max(static_cast<double>(job.gpu.vram_bytes) /
-                                                      static_cast<double>(std::max<int64_t>(1, trace.box.vram_bytes)),
-                                                  job.gpu.compute_pct / 100.0);
-    const int high = std::clamp(static_cast<int>(share * slots), 1, slots);
-    const unsigned hue = static_cast<unsigned>(std::hash<std::string>{}(job.user) % 360);
-    for (const int card : place.cards) {
-      auto& slot = busy[static_cast<size_t>(card)];
-      int at = 0;
-      while (at + high < slots && std::any_of(slot.begin() + at, slot.begin() + at + high,
-                                              [&](int64_t until) { return until > place.start_us; }))
-        ++at;
-      std::fill(slot.begin() + at, slot.begin() + at + high, place.start_us + job.run_us);
-      const double unit = (row - 4) / slots;
-      append(out,
-             "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"hsl(%u,60%%,60%%)\" stroke=\"#fff\" "
-             "stroke-width=\"0.3\"/>\n",
-             left + static_cast<double>(place.start_us - first) * per_us, top + row * card + unit * (slots - at - high),
-             std::max(0.3, static_cast<double>(job.run_us) * per_us), unit * high, hue);
-    }
-  }
-  for (size_t c = 0; c < trace.box.capacities.size(); ++c) {
-    const NamedAmount& capacity = trace.box.capacities[c];
-    const double y = top + row * static_cast<double>(static_cast<size_t>(trace.box.gpus) + c);
-    int64_t taken = 0;
-    std::string path;
-    each_change(trace, schedule, [&](int64_t at_us, size_t i, int sign) {
-      for (const NamedAmount& want : trace.jobs[i].counters)
-        if (want.name == capacity.name) taken += sign * want.amount;
-      char point[64];
-      std::snprintf(point, sizeof point, " H%.2f V%.2f", left + static_cast<double>(at_us - first) * per_us,
-                    y + (row - 4) * (1 - static_cast<double>(taken) /
-                                             static_cast<double>(std::max<int64_t>(1, capacity.amount))));
-      path += point;
-    });
-    append(out, "<path d=\"M%.0f %.1f", left, y + row - 4);
-    out += path;
-    append(out, " V%.1f Z\" fill=\"#7aa6c2\"/>\n", y + row - 4);
-  }
-  append(out, "<text x=\"%.0f\" y=\"18\">%s: %zu jobs, %.1f h</text>\n</svg>\n", left, schedule.name.c_str(),
-         trace.jobs.size(), static_cast<double>(last - first) / 3.6e9);
-  return out;
+  Drawing drawing(trace, schedule);
+  drawing.add_rows();
+  drawing.add_jobs_on_cards();
+  drawing.add_counters();
+  return drawing.finish();
 }
 
 }  // namespace berth::sim
