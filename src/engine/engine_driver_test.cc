@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <random>
 
 #include "engine/sim_scenario.h"
 
@@ -254,8 +253,7 @@ TEST_F(EngineAndDriver, MoreThanThePoolHasIsImpossibleWhateverTheDriverSays) {
 // judged that nobody sits down on a card that was full when its driver was asked, and that all end.
 TEST_F(EngineAndDriver, AtRandomNobodyIsForgotten) {
   for (uint64_t seed = 0; seed < 1500; ++seed) {
-    std::mt19937_64 random(seed * 7907 + 3);
-    const auto below = [&](int64_t n) { return static_cast<int64_t>(random() % static_cast<uint64_t>(n)); };
+    Below below(seed * 7907 + 3);
     cards_.clear();
     changes_.clear();
     for (int64_t i = below(6); i > 0; --i) stranger(below(2) == 0 ? "A" : "B", below(25), below(40) * 100'000);
@@ -274,13 +272,7 @@ TEST_F(EngineAndDriver, AtRandomNobodyIsForgotten) {
     began_us_ = scenario_->world.now_us();
     for (const auto& [at_us, change] : changes_)
       scenario_->world.at(began_us_ + at_us, [this, change = change] { cards_[change.first] = change.second; });
-    int64_t kills = below(2);
-    int64_t stops = below(2);
-    scenario_->world.fate = [&](const SimParty&, int, std::string_view) -> SimFate {
-      if (kills > 0 && below(60) == 0) return --kills, SimFate{SimFate::die, below(2) * 500'000};
-      if (stops > 0 && below(40) == 0) return --stops, SimFate{SimFate::stop, (1 + below(30)) * 100'000};
-      return {};
-    };
+    befall(*scenario_, below);
     const SimRun r = scenario_->run();
     ASSERT_EQ(r.report.broken, "") << "seed " << seed;
     // Asking, and giving way to those who ask, is all that an entitled one may be busy with while nobody is

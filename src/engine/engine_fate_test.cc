@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <ostream>
-#include <random>
 
 #include "engine/sim_scenario.h"
 
@@ -116,8 +115,7 @@ class EngineAtRandom : public testing::TestWithParam<Weather> {
  protected:
   // Everything about run number `seed`, the fates included, comes from this.
   static SimRun run_one(const Weather& weather, uint64_t seed) {
-    std::mt19937_64 random(seed * 7919 + 1);
-    const auto below = [&](int64_t n) { return static_cast<int64_t>(random() % static_cast<uint64_t>(n)); };
+    Below below(seed * 7919 + 1);
     const PoolConfig config{{{"cpu", 1 + below(3)}, {"ram", 2}}, {}};
     std::vector<SimJob> jobs(static_cast<size_t>(2 + below(6)));
     for (SimJob& j : jobs) {

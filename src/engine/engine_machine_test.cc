@@ -1,8 +1,6 @@
 // The engine on a machine that is short of memory, in the simulated world.
 #include <gtest/gtest.h>
 
-#include <random>
-
 #include "engine/sim_scenario.h"
 
 namespace berth {
@@ -169,8 +167,7 @@ TEST_F(EngineAndMachine, WhoIsStoppedWhileItIsOutComesBack) {
 // out, nothing is granted twice, and all end.
 TEST_F(EngineAndMachine, AtRandomNobodyIsForgottenOrHeldUp) {
   for (uint64_t seed = 0; seed < 1500; ++seed) {
-    std::mt19937_64 random(seed * 6151 + 11);
-    const auto below = [&](int64_t n) { return static_cast<int64_t>(random() % static_cast<uint64_t>(n)); };
+    Below below(seed * 6151 + 11);
     changes_.clear();
     figures_ = {100, below(100), below(4) == 0};
     for (int64_t i = below(6); i > 0; --i) from(below(50) * 100'000, {100 - below(30), below(100), below(3) == 0});
@@ -190,13 +187,7 @@ TEST_F(EngineAndMachine, AtRandomNobodyIsForgottenOrHeldUp) {
     began_us_ = scenario_->world.now_us();
     for (const auto& [at_us, figures] : changes_)
       scenario_->world.at(began_us_ + at_us, [this, now = figures] { figures_ = now; });
-    int64_t kills = below(2);
-    int64_t stops = below(2);
-    scenario_->world.fate = [&](const SimParty&, int, std::string_view) -> SimFate {
-      if (kills > 0 && below(60) == 0) return --kills, SimFate{SimFate::die, below(2) * 500'000};
-      if (stops > 0 && below(40) == 0) return --stops, SimFate{SimFate::stop, (1 + below(30)) * 100'000};
-      return {};
-    };
+    befall(*scenario_, below);
     const SimRun r = scenario_->run();
     ASSERT_EQ(r.report.broken, "") << "seed " << seed;
     // One that gives way to another is entitled, and waits for it.

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -199,6 +200,28 @@ inline SimJob job(Claim claim, int64_t comes_us = 0) {
   out.claim = std::move(claim);
   out.comes_us = comes_us;
   return out;
+}
+
+// Chance: below(n) is one of 0 to n - 1.
+class Below {
+ public:
+  explicit Below(uint64_t seed) : random_(seed) {}
+  int64_t operator()(int64_t n) { return static_cast<int64_t>(random_() % static_cast<uint64_t>(n)); }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+// Where chance has it, somebody is killed and somebody stopped. `below` outlives the run.
+inline void befall(SimScenario& scenario, Below& below) {
+  const int64_t most_kills = below(2);
+  const int64_t most_stops = below(2);
+  scenario.world.fate = [&below, kills = most_kills, stops = most_stops](const SimParty&, int,
+                                                                         std::string_view) mutable -> SimFate {
+    if (kills > 0 && below(60) == 0) return --kills, SimFate{SimFate::die, below(2) * 500'000};
+    if (stops > 0 && below(40) == 0) return --stops, SimFate{SimFate::stop, (1 + below(30)) * 100'000};
+    return {};
+  };
 }
 
 inline PoolConfig pool_of(int64_t cpu) { return {{{"cpu", cpu}, {"ram", 100}}, {}}; }
