@@ -168,6 +168,73 @@ void print_caps(const LeaseEnvironment& lease) {
   say(text.empty() ? "--cap env: there is nothing to cap; it goes with --vram or --compute" : "--cap env sets" + text);
 }
 
+// Who stand beside the command while it runs. What they know of it afterwards is asked before they are cleared away.
+struct Beside {
+  std::vector<std::unique_ptr<Companion>> companions;
+  std::vector<LossCompanion*> losses;
+  GivingWayCompanion* giving = nullptr;
+  const UsageCompanion* usage = nullptr;
+
+  template <class T>
+  T* add(std::unique_ptr<T> companion) {
+    T* const added = companion.get();
+    companions.push_back(std::move(companion));
+    return added;
+  }
+  [[nodiscard]] std::vector<Companion*> all() const {
+    std::vector<Companion*> out;
+    for (const auto& companion : companions) out.push_back(companion.get());
+    return out;
+  }
+  [[nodiscard]] bool lost() const {
+    return std::any_of(losses.begin(), losses.end(), [](const LossCompanion* l) { return l->lost(); });
+  }
+};
+
+// For each seat one that hears its bell, and one that sees whether it is lost.
+void add_those_of_seats(Beside& beside, Place& place, const LeaseEnvironment& lease) {
+  for (const auto& seat : place.seats()) {
+    if (place.may_yield())
+      beside.giving = beside.add(std::make_unique<GivingWayCompanion>(place, *seat, hook_environment(lease)));
+    else
+      beside.add(std::make_unique<BellCompanion>(*seat));
+    if (place.options().replace_self) continue;
+    beside.losses.push_back(
+        beside.add(std::make_unique<LossCompanion>(place.pool(), *seat, place.options().loss_ends)));
+  }
+}
+
+void add_those_that_measure(Beside& beside, Place& place, RamGuard& ram) {
+  if (!place.usage_limits().empty())
+    beside.usage = beside.add(std::make_unique<UsageCompanion>(place, beside.giving, say));
+  const auto claimed_ram = [&place] {
+    int64_t bytes = 0;
+    for (const auto& seat : place.seats()) bytes += amount_of(seat->engine.record().claim, "ram");
+    return bytes;
+  };
+  if (auto watch = ram.companion(claimed_ram)) beside.add(std::move(watch));
+}
+
+// The command takes this process's place. Back only where that failed.
+int become_command(Place& place, Command& command) {
+  for (const auto& seat : place.seats()) seat->ledger.note_processes({::getpid()});
+  const Finished failed = replace_self(command, place.signals());
+  std::vector<Job> jobs = place.jobs();
+  place.release_all();
+  record_end(std::move(jobs), {how_of(failed), failed.status});
+  return report(failed, place.options().command.front());
+}
+
+// --requeue: nothing, where the place was had again.
+std::optional<int> take_place_again(Place& place, const std::string& reason) {
+  record_given_away(place, *place.seats().front(), reason);
+  const auto failed = place.take_again();
+  if (!failed) return std::nullopt;
+  (void)give_back(place);
+  record_past(place);
+  return failed;
+}
+
 // Nothing: the place was given away, and had again, for the command to be started anew (--requeue).
 std::optional<int> run_in_place(Place& place, RamGuard& ram) {
   const RunOptions& options = place.options();
@@ -175,84 +242,43 @@ std::optional<int> run_in_place(Place& place, RamGuard& ram) {
   if (options.cap_env) print_caps(lease);
   Command command = command_of(place, lease);
   ram.limit(command);
-  std::vector<std::unique_ptr<Companion>> companions;
-  std::vector<Companion*> beside;
-  std::vector<LossCompanion*> losses;
-  GivingWayCompanion* giving = nullptr;
-  for (const auto& seat : place.seats()) {
-    command.life_fds.push_back(seat->life.get());
-    if (place.may_yield()) {
-      auto companion = std::make_unique<GivingWayCompanion>(place, *seat, hook_environment(lease));
-      giving = companion.get();
-      companions.push_back(std::move(companion));
-    } else {
-      companions.push_back(std::make_unique<BellCompanion>(*seat));
-    }
-    if (options.replace_self) continue;
-    auto loss = std::make_unique<LossCompanion>(place.pool(), *seat, options.loss_ends);
-    losses.push_back(loss.get());
-    companions.push_back(std::move(loss));
-  }
+  command.life_fds.reserve(place.seats().size());
+  for (const auto& seat : place.seats()) command.life_fds.push_back(seat->life.get());
+  Beside beside;
+  add_those_of_seats(beside, place, lease);
   heed_early_signals(place);
-  if (options.replace_self) {
-    for (const auto& seat : place.seats()) seat->ledger.note_processes({::getpid()});
-    const Finished failed = replace_self(command, place.signals());
-    std::vector<Job> jobs = place.jobs();
-    place.release_all();
-    record_end(std::move(jobs), {how_of(failed), failed.status});
-    return report(failed, options.command.front());
-  }
-  const UsageCompanion* usage = nullptr;
-  if (!place.usage_limits().empty()) {
-    auto watch = std::make_unique<UsageCompanion>(place, giving, say);
-    usage = watch.get();
-    companions.push_back(std::move(watch));
-  }
-  const auto claimed_ram = [&place] {
-    int64_t bytes = 0;
-    for (const auto& seat : place.seats()) bytes += amount_of(seat->engine.record().claim, "ram");
-    return bytes;
-  };
-  if (auto watch = ram.companion(claimed_ram)) companions.push_back(std::move(watch));
-  for (const auto& companion : companions) beside.push_back(companion.get());
+  if (options.replace_self) return become_command(place, command);
+  add_those_that_measure(beside, place, ram);
   Notices notices = notices_for(options);
   notices.started = [&](pid_t pid) {
     for (const auto& seat : place.seats()) seat->ledger.note_processes({pid});
-    for (LossCompanion* loss : losses) loss->stands_for(pid);
+    for (LossCompanion* loss : beside.losses) loss->stands_for(pid);
     ram.started(pid);
-    if (giving != nullptr) giving->stands_for(pid);
+    if (beside.giving != nullptr) beside.giving->stands_for(pid);
   };
-  const auto finished = supervise(command, place.signals(), beside, notices);
+  const auto finished = supervise(command, place.signals(), beside.all(), notices);
   ram.tell_end(finished.ok() ? finished->largest_bytes : 0);
   LeaseEnd end;
-  if (usage != nullptr) end.peak_bytes = usage->peak_bytes();
+  if (beside.usage != nullptr) end.peak_bytes = beside.usage->peak_bytes();
   if (finished.ok()) end.peak_ram_bytes = ram.peak_bytes(finished->largest_bytes);
-  const bool lost = std::any_of(losses.begin(), losses.end(), [](const LossCompanion* l) { return l->lost(); });
+  const bool lost = beside.lost();
+  const GivingWayCompanion* giving = beside.giving;
   const bool reclaimed = giving != nullptr && finished.ok() && finished->exec_errno == 0 && giving->ended_command();
   if (giving != nullptr) end.reason = reclaimed ? giving->reason() : giving->kept_its_place();
-  companions.clear();  // none of them is to be taken for something that the command left running
-  if (reclaimed && options.requeue && !lost && what_stays().empty()) {
-    record_given_away(place, *place.seats().front(), end.reason);
-    if (const auto failed = place.take_again()) {
-      (void)give_back(place);
-      record_past(place);
-      return *failed;
-    }
-    return std::nullopt;
-  }
+  beside = {};  // none of them is to be taken for something that the command left running
+  if (reclaimed && options.requeue && !lost && what_stays().empty()) return take_place_again(place, end.reason);
   std::vector<Job> jobs = place.jobs();
   end.stays = give_back(place);
-  int status = report(finished, options.command.front());
-  if (reclaimed || (lost && options.loss_ends)) status = exit_status::lost;
+  end.status = report(finished, options.command.front());
+  if (reclaimed || (lost && options.loss_ends)) end.status = exit_status::lost;
   if (finished.ok()) {
     end.how = lost ? How::lost : reclaimed ? How::reclaimed : how_of(*finished);
     end.signal = finished->signal;
   }
-  end.status = status;
   record_end(std::move(jobs), end);
   // A shell ends its loop or script on Ctrl-C only if who it waits for died of it too.
   if (finished.ok() && finished->by_terminal && !reclaimed) Signals::die_of(finished->signal);
-  return status;
+  return end.status;
 }
 
 }  // namespace

@@ -148,6 +148,7 @@ Result<Acquired> Engine::adopt(const Request& request) {
   out.devices = record_.claim.eligible;
   out.arrival_us = record_.arrival_us;
   out.seated_us = record_.seated_us;
+  out.processors = record_.processors;
   return out;
 }
 
@@ -240,19 +241,9 @@ Result<Acquired> Engine::wait_for_seat(const WaitRule& rule) {
 }
 
 Result<Engine::Turn> Engine::turn(const WaitRule& rule, int64_t lock_until_us) {
-  Turn out;
   const auto locked = ledger_.lock(lock_until_us);
   if (!locked) return locked.error();
-  if (*locked == LockOutcome::timed_out && rule.no_wait)
-    return Error{ErrorKind::unavailable, 0, "the pool's lock is held by somebody who does not give it back"};
-  if (*locked != LockOutcome::locked) {
-    const bool timed_out = *locked == LockOutcome::timed_out;
-    out.again = timed_out ? rule.deadline_us < 0 : ask_caller() != OnCancel::give_up;
-    if (out.again) return out;
-    out.done.emplace().ending = timed_out ? Ending::timed_out : Ending::cancelled;
-    leave_in_time();
-    return out;
-  }
+  if (*locked != LockOutcome::locked) return turn_without_lock(rule, *locked);
   if (come_back_) (void)shift_locked(PartyState::waiting);
   const Unlock unlock(ledger_);
   const bool newcomer = !entered_;
@@ -263,6 +254,7 @@ Result<Engine::Turn> Engine::turn(const WaitRule& rule, int64_t lock_until_us) {
     return looked.error();
   }
   looked->by_time = by_time;
+  Turn out;
   if (looked->impossible && newcomer) {
     mend(*looked);
     out.done.emplace().ending = Ending::impossible;
@@ -280,33 +272,20 @@ Result<Engine::Turn> Engine::turn(const WaitRule& rule, int64_t lock_until_us) {
       leave_the_line();
       return sat.error();
     }
-    Acquired& seated = out.done.emplace();
-    for (const uint16_t g : record_.grant) seated.devices.push_back(record_.claim.eligible.at(g));
-    seated.arrival_us = record_.arrival_us;
-    seated.seated_us = record_.seated_us;
-    seated.processors = record_.processors;
+    out.done = own_seat();
     if (newcomer) ledger_.sweep_orphans();  // who waited has others waiting for its lock
     return out;
   }
   const bool late = rule.deadline_us >= 0 && ledger_.now_monotonic_us() >= rule.deadline_us;
   if ((rule.no_wait && newcomer) || late) {
-    Acquired& left = out.done.emplace();
-    left.ending = late ? Ending::timed_out : Ending::busy;
     if (newcomer) mend(*looked);
-    record_.veto = looked->veto;
-    record_.out = looked->out;
-    leave_the_line();
-    left.self = looked->self;
-    left.refusal = looked->refusal;
-    left.dead = looked->dead;
-    left.snapshot = std::move(looked->snapshot);
+    out.done = leave_unseated(std::move(*looked), late ? Ending::timed_out : Ending::busy);
     return out;
   }
   const bool gives_up = rule.no_wait || rule.deadline_us >= 0;  // so it closes no cycle
   if (looked->verdict() == Verdict::wait && !gives_up && !std::exchange(asked_for_cycle_, true)) {
     Acquired refused;
-    const auto closes = closes_cycle(refused);
-    if (closes.ok() && *closes) {
+    if (const auto closes = closes_cycle(refused); closes.ok() && *closes) {
       if (newcomer) mend(*looked);
       leave_the_line();
       out.done = std::move(refused);
@@ -321,6 +300,40 @@ Result<Engine::Turn> Engine::turn(const WaitRule& rule, int64_t lock_until_us) {
   out.next_us = next_look_us(*looked, rule);
   out.waiting = {looked->contending_ahead, looked->refusal, looked->asks_driver || gives_way};
   out.last = std::move(*looked);
+  return out;
+}
+
+Result<Engine::Turn> Engine::turn_without_lock(const WaitRule& rule, LockOutcome why) {
+  const bool timed_out = why == LockOutcome::timed_out;
+  if (timed_out && rule.no_wait)
+    return Error{ErrorKind::unavailable, 0, "the pool's lock is held by somebody who does not give it back"};
+  Turn out;
+  out.again = timed_out ? rule.deadline_us < 0 : ask_caller() != OnCancel::give_up;
+  if (out.again) return out;
+  out.done.emplace().ending = timed_out ? Ending::timed_out : Ending::cancelled;
+  leave_in_time();
+  return out;
+}
+
+Acquired Engine::own_seat() const {
+  Acquired out;
+  for (const uint16_t g : record_.grant) out.devices.push_back(record_.claim.eligible.at(g));
+  out.arrival_us = record_.arrival_us;
+  out.seated_us = record_.seated_us;
+  out.processors = record_.processors;
+  return out;
+}
+
+Acquired Engine::leave_unseated(Look look, Ending ending) {
+  record_.veto = look.veto;
+  record_.out = look.out;
+  leave_the_line();
+  Acquired out;
+  out.ending = ending;
+  out.self = look.self;
+  out.refusal = std::move(look.refusal);
+  out.dead = std::move(look.dead);
+  out.snapshot = std::move(look.snapshot);
   return out;
 }
 
@@ -372,50 +385,5 @@ Result<> Engine::step_aside() {
 }
 
 void Engine::step_back() { come_back_ = entered_ && record_.state == PartyState::aside; }
-
-Result<> Engine::configure(const std::function<Result<>(PoolConfig&)>& edit) {
-  if (auto locked = lock_for_long(); !locked) return locked.error();
-  const Unlock unlock(ledger_);
-  auto snapshot = ledger_.read();
-  if (!snapshot) return snapshot.error();
-  PoolConfig config = ledger_.config() != nullptr ? *ledger_.config() : defaults_();
-  if (auto edited = edit(config); !edited) return edited;
-  // A capacity decides about everybody's chain, so everybody looks again.
-  for (const Party& party : snapshot->parties)
-    if (party.state == PartyState::waiting || party.way.reclaimable) (void)ledger_.ring(party);
-  return ledger_.write_config(config);
-}
-
-Result<> Engine::evict(const PartyKey& who) {
-  if (auto locked = lock_for_long(); !locked) return locked.error();
-  const Unlock unlock(ledger_);
-  auto all = ledger_.read();
-  if (!all) return all.error();
-  const int index = all->find(who);
-  if (index < 0) return Error{ErrorKind::not_found, 0, "no such lease"};
-  // Whoever stood inside of it has nothing to wait for any more, and is told so.
-  for (const Party& p : all->parties)
-    if (p.nested && p.parent_key() == who && p.state != PartyState::held) (void)ledger_.ring(p);
-  record_ = Record{};
-  const Party& whom = all->parties[static_cast<size_t>(index)];
-  if (whom.nested) record_.parent = whom.parent;
-  record_.dir = whom.dir();
-  auto found = find_there(std::move(*all), who, {ErrorKind::not_found, 0, "no such lease"});
-  if (!found) return found.error();
-  Look look = std::move(*found);
-  const Party party = look.snapshot.parties[static_cast<size_t>(look.self)];
-  const bool entered = std::exchange(entered_, true);  // the party is in the pool, though it is not us
-  auto done = change_pool(look, party.state, /*self_gone=*/true, [&] { return ledger_.evict(party); });
-  // Who was killed while he gave it another claim has left two records of it.
-  for (int twins = 0; done.ok() && twins < 4; ++twins) {
-    auto again = ledger_.read();
-    const int twin = again.ok() ? again->find(who) : -1;
-    if (twin < 0) break;
-    if (!ledger_.evict(again->parties[static_cast<size_t>(twin)]).ok()) break;  // it was a stranger's, and none
-  }
-  entered_ = entered;
-  if (done.ok()) (void)ledger_.ring(party);
-  return done;
-}
 
 }  // namespace berth

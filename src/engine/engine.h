@@ -258,6 +258,10 @@ class Engine {
   };
   Result<Acquired> wait_for_seat(const WaitRule& rule);
   Result<Turn> turn(const WaitRule& rule, int64_t lock_until_us);
+  Result<Turn> turn_without_lock(const WaitRule& rule, LockOutcome why);
+  [[nodiscard]] Acquired own_seat() const;
+  // With what a caller wants to know who did not get its place.
+  Acquired leave_unseated(Look look, Ending ending);
   void begin(const Request& request);
   Result<Look> look();
   Result<> find_self(Look& look);

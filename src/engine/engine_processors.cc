@@ -55,6 +55,7 @@ std::vector<PartyKey> Engine::leases_with(const Snapshot& all) const {
   };
   if (record_.parent) add(PartyKey::of(*record_.parent, record_.dir));
   if (record_.with) add(PartyKey::of(*record_.with, record_.dir.empty() ? own_dir(all) : record_.dir));
+  // NOLINTNEXTLINE(modernize-loop-convert): it grows while we go through it.
   for (size_t i = 0; i < out.size(); ++i) {
     const int index = all.find(out[i]);
     if (index < 0) continue;
