@@ -55,6 +55,9 @@ format-check:
 	@$(BOOTSTRAP) check
 	$(SOURCES) | xargs -r clang-format --dry-run -Werror
 
+# Some 13 s of a processor a file, of which the analyzer takes 3: for all of src/ twenty minutes of two processors.
+# Tests are left out: each takes 45 s, of which the analyzer spends 27 on what GoogleTest's macros become, and what
+# it seeks there the sanitizers see when they run.
 tidy:
 	@$(BOOTSTRAP) check
 	@$(CONFIGURE) dev
