@@ -22,6 +22,19 @@ std::map<int, int> asked_of_all(const Snapshot& all) {
   return out;
 }
 
+// "llama (alice) is asked to give way", or "a (alice), b (bob) are": for the waiter `waiter`.
+std::string asked_for(const PoolView& view, const std::map<int, int>& asked, int waiter) {
+  std::string names;
+  int count = 0;
+  for (const LeaseView& lease : view.leases) {
+    const auto found = asked.find(lease.party);
+    if (found == asked.end() || found->second != waiter) continue;
+    names += (names.empty() ? "" : ", ") + lease_name(view, lease);
+    ++count;
+  }
+  return names.empty() ? "" : names + (count == 1 ? " is" : " are") + " asked to give way";
+}
+
 }  // namespace
 
 void tell_who_gives_way(PoolView& view) {
@@ -30,6 +43,10 @@ void tell_who_gives_way(PoolView& view) {
     const Party& party = view.snapshot.parties[static_cast<size_t>(lease.party)];
     const Way& way = party.way;
     if (party.state != PartyState::held) {
+      if (const std::string others = asked_for(view, asked, lease.party); !others.empty()) {
+        lease.reason = others + (lease.reason.empty() ? "" : "; ") + lease.reason;
+        lease.eta_s.reset();
+      }
       if (way.yielding) add(lease.reason, "it gave way and comes back");
       continue;
     }

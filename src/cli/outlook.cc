@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "sched/reclaim.h"
 #include "sched/shape.h"
 #include "sched/timeline.h"
 
@@ -182,6 +183,10 @@ Outlook outlook(const Snapshot& group, const std::vector<bool>& absent, int self
     out.over_quota = planned.over_quota[static_cast<size_t>(self)];
     return out;
   }
+  if (out.verdict == Verdict::wait)
+    for (const Reclaim& r : reclaims(group, absent))
+      if (r.waiter == self) out.asked.push_back(r.holder);
+  if (!out.asked.empty()) out.start_us = -1;
   const Shortage shortage(group, absent, self);
   for (size_t i = 0; i < group.parties.size(); ++i) {
     const int holder = static_cast<int>(i);
@@ -195,7 +200,8 @@ Outlook outlook(const Snapshot& group, const std::vector<bool>& absent, int self
   const auto rank = [&](const Obstacle& o) {
     const Party& p = group.parties[static_cast<size_t>(o.holder)];
     const int64_t end_us = expected_end_us(p, p.seated_us);
-    return std::tuple(end_us <= group.now_us ? never_us : end_us, p.seated_us, p.id);
+    const bool asked = std::find(out.asked.begin(), out.asked.end(), o.holder) != out.asked.end();
+    return std::tuple(!asked, end_us <= group.now_us ? never_us : end_us, p.seated_us, p.id);
   };
   std::sort(out.obstacles.begin(), out.obstacles.end(),
             [&](const Obstacle& a, const Obstacle& b) { return rank(a) < rank(b); });

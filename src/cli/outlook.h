@@ -19,10 +19,12 @@ struct Obstacle {
 
 struct Outlook {
   Verdict verdict = Verdict::none;
-  std::vector<Obstacle> obstacles;  // the earliest expected end first, then those whose end nobody knows
-  std::vector<int> ahead;           // waiters before it that want something that it wants, in line order
-  int over_quota = -1;              // the quota that holds it back, an index into Policy::quotas; -1: none
-  int64_t start_us = -1;            // by the clock of Snapshot::now_us; -1: nobody knows
+  std::vector<Obstacle>
+      obstacles;           // who is asked for it first, the earliest expected end, those whose end nobody knows
+  std::vector<int> asked;  // holders that are asked to give way for it; then nobody knows when it starts
+  std::vector<int> ahead;  // waiters before it that want something that it wants, in line order
+  int over_quota = -1;     // the quota that holds it back, an index into Policy::quotas; -1: none
+  int64_t start_us = -1;   // by the clock of Snapshot::now_us; -1: nobody knows
 };
 
 // plan() for everybody, and where that knows no start because it counts on an end that nobody knows: when there

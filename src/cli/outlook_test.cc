@@ -75,6 +75,20 @@ TEST(Outlook, AheadOfWhoIsOutAreThoseThatCameBefore) {
   EXPECT_EQ(pool.look(behind).ahead, (std::vector<int>{before})) << "who is out holds up nobody";
 }
 
+TEST(Outlook, NamesWhoIsAskedToGiveWayFirstAndThenKnowsNoStart) {
+  Scene pool({{"slot", 2}});
+  pool.seated(slot(1), 160);
+  const int server = pool.seated(slot(1), 0);
+  pool.at(server).way.reclaimable = pool.snapshot.any_reclaimable = true;
+  const int equal = pool.comes(slot(1));
+  EXPECT_EQ(pool.eta_s(equal), 60);
+  EXPECT_EQ(holders(pool.look(equal)), (std::vector<int>{0, server}));
+  pool.at(equal).priority = 1;
+  EXPECT_EQ(pool.look(equal).asked, std::vector<int>{server});
+  EXPECT_EQ(holders(pool.look(equal)), (std::vector<int>{server, 0}));
+  EXPECT_EQ(pool.eta_s(equal), -1);
+}
+
 TEST(Outlook, KnowsNothingOfWhoSaidNothingOrIsOverdue) {
   for (const int64_t said : {0, 50}) {
     Scene pool({{"slot", 1}});

@@ -111,7 +111,9 @@ Result<WaitingWords> look_for_waiter(LocalPool& pool, const Picture& picture, co
   auto all = pool.read();
   if (!all) return all.error();
   PartyKey key = PartyKey::of(record.id, record.dir);
-  if (all->find(key) < 0) {
+  WaitingWords words;
+  words.in_line = all->find(key) >= 0;
+  if (!words.in_line) {
     if (decode_record(record_name(record), record_target(record), *all) != Decoded::ok) return cannot_be_written();
     key = all->parties.back().key();
   }
@@ -121,7 +123,6 @@ Result<WaitingWords> look_for_waiter(LocalPool& pool, const Picture& picture, co
   const int self = group->find(key);
   const Outlook out = living_outlook(pool, *group, self);
 
-  WaitingWords words;
   words.claim = describe(record.claim);
   words.objection = objection;
   words.ahead = static_cast<int>(out.ahead.size());
@@ -144,6 +145,7 @@ Result<WaitingWords> look_for_waiter(LocalPool& pool, const Picture& picture, co
     InTheWay one = told_of(pool, holder, group->now_us);
     if (one.who.empty()) continue;  // it has gone meanwhile
     one.what = what_of(*group, picture, obstacle);
+    one.asked = std::find(out.asked.begin(), out.asked.end(), obstacle.holder) != out.asked.end();
     one.hides = LocalLedger(pool).life(holder) == Life::unknown;
     words.holders.push_back(std::move(one));
   }

@@ -12,11 +12,14 @@ namespace {
 
 enum class Detail { all, names, none };
 
-std::string holder_text(const InTheWay& holder, Detail detail) {
+std::string holder_text(const WaitingWords& words, const InTheWay& holder, Detail detail) {
   if (detail != Detail::all) return holder.who;
   std::string about = holder.user;
   if (holder.left_s) about += *holder.left_s < 0 ? ", overdue" : ", " + show_duration(*holder.left_s) + " left";
-  if (holder.reclaimable) about += ", reclaimable";
+  if (holder.asked)
+    about += words.in_line ? ", asked to give way" : ", would be asked to give way";
+  else if (holder.reclaimable)
+    about += ", reclaimable";
   if (holder.hides) about += ", who hides whether it lives";
   return holder.who + " (" + about + ")";
 }
@@ -35,7 +38,7 @@ std::string holders_text(const WaitingWords& words, size_t most, Detail detail) 
     bool first = true;
     for (size_t i = 0; i < shown; ++i) {
       if (words.holders[i].what != what) continue;
-      text += (std::exchange(first, false) ? "" : ", ") + holder_text(words.holders[i], detail);
+      text += (std::exchange(first, false) ? "" : ", ") + holder_text(words, words.holders[i], detail);
     }
   }
   const size_t more = words.more_holders + words.holders.size() - shown;
@@ -43,6 +46,9 @@ std::string holders_text(const WaitingWords& words, size_t most, Detail detail) 
 }
 
 std::string duration_text(const WaitingWords& words) {
+  const bool in_other_hands =
+      std::any_of(words.holders.begin(), words.holders.end(), [](const InTheWay& holder) { return holder.asked; });
+  if (!words.eta_s && in_other_hands) return "";
   if (!words.eta_s) return words.holders.empty() && words.ahead == 0 ? "" : "no telling how long";
   return *words.eta_s == 0 ? "about to start" : "about " + show_duration(*words.eta_s);
 }

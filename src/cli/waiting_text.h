@@ -17,6 +17,7 @@ struct InTheWay {
   std::optional<int64_t> left_s;  // until it should be gone; less than 0: overdue; nothing: it did not say
   bool reclaimable = false;
   bool hides = false;  // nobody can see whether it lives
+  bool asked = false;  // to give way for this waiter
 };
 
 struct WaitingWords {
@@ -27,9 +28,11 @@ struct WaitingWords {
   int ahead = 0;
   std::optional<int64_t> eta_s;       // nothing: nobody knows
   bool objection_is_of_them = false;  // the holders are those of whom the objection speaks
+  bool in_line = true;                // not so: what it would be like if it stood there
 };
 
 // "24 GiB on 1 GPU: GPU 0 is held by train-llama (alice, 40 min left, reclaimable), about 40 min; 2 ahead of you"
+// "1 GPU: GPU 0 is held by llama (alice, asked to give way)"
 [[nodiscard]] std::string waiting_text(const WaitingWords& words);
 
 // The same after `before`, in at most `columns` columns of a terminal: with less about the holders where it

@@ -12,6 +12,10 @@ constexpr int64_t minute_s = 60;
 InTheWay alices() { return {"GPU 0", "train-llama", "alice", 40 * minute_s, true, false}; }
 InTheWay bobs() { return {"GPU 1", "chat", "bob", std::nullopt, false, false}; }
 InTheWay carols() { return {"GPU 0", "render", "carol", -1, false, false}; }
+InTheWay asked(InTheWay holder) {
+  holder.asked = true;
+  return holder;
+}
 
 TEST(WaitingText, SaysWhoHasItForHowLongAndWhoIsAhead) {
   struct Case {
@@ -32,6 +36,10 @@ TEST(WaitingText, SaysWhoHasItForHowLongAndWhoIsAhead) {
       {{"1 GPU", {}, 0, "", 0, std::nullopt}, "1 GPU"},
       {{"1 cpu", {{"cpu 0-3", "train", "alice", std::nullopt, false, false}}, 0, "others have them", 0, 90, true},
        "1 cpu: others have them: cpu 0-3 is held by train (alice), about 1 min"},
+      {{"1 GPU", {asked(alices()), bobs()}, 0, "", 0, std::nullopt},
+       "1 GPU: GPU 0 is held by train-llama (alice, 40 min left, asked to give way); GPU 1 by chat (bob)"},
+      {{"1 GPU", {asked(alices())}, 0, "", 1, std::nullopt, false, false},
+       "1 GPU: GPU 0 is held by train-llama (alice, 40 min left, would be asked to give way); 1 ahead of you"},
   };
   for (const Case& c : cases) EXPECT_EQ(waiting_text(c.words), c.text);
 }

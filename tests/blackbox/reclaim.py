@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import re
 import signal
 import statistics
 import sys
@@ -403,6 +404,25 @@ def test_the_command_dies_while_its_place_is_away():
         check(len(pool.leases()) == 1, pool.leases())
 
 
+def test_a_waiter_is_told_who_was_asked_for_it():
+    with Pool(slot=1) as pool:
+        one = server(pool, "--expect", "2h", "--on-reclaim", "while [ ! -e go ]; do sleep 0.02; done", cwd=pool.tmp)
+        words = rf"for 1 slot: slot is held by server \(\w+, .* left, {{}}\)\n"
+        told = pool.run("run", "-r", "slot=1", *HIGH, "--dry-run")
+        check(re.fullmatch("would wait " + words.format("would be asked to give way"), told.stdout), told)
+        two = high(pool)
+        wait_until(lambda: re.search("waiting " + words.format("asked to give way"), pool.err(two)), what="the word", pool=pool)
+        lease = pool.lease_of(two)
+        check(lease["eta_s"] is None and lease["reason"].startswith("server (") and "is asked to give way; held by server" in
+              lease["reason"], lease)
+        with open(os.path.join(pool.tmp, "go"), "w", encoding="ascii"):
+            pass
+        holds(pool, two)
+        finish(two)
+        holds(pool, one)
+        finish(one)
+
+
 def test_work_in_flight_is_not_asked():
     with Pool(slot=1) as pool:
         told, path = hook(pool, "told")
@@ -648,8 +668,10 @@ main([test_a_server_gives_way_and_comes_back_by_itself, test_nobody_is_asked_by_
       test_a_hook_has_nothing_that_keeps_the_place, test_the_need_is_gone_before_the_hook_has_ended,
       test_the_reclaimer_is_killed_after_the_place_was_given, test_a_server_that_is_stopped_or_killed_is_passed_over,
       test_its_berth_is_killed_while_the_hook_runs, test_a_hook_runs_as_the_holders_user,
-      test_the_command_dies_while_its_place_is_away, test_work_in_flight_is_not_asked, test_busy_runs_its_command_anywhere,
-      test_reclaim_by_hand, test_who_asks_a_busy_one_by_hand_is_told_that_it_stands, test_words_that_are_wrong, test_a_held_place_gives_way_and_comes_back,
+      test_the_command_dies_while_its_place_is_away, test_a_waiter_is_told_who_was_asked_for_it,
+      test_work_in_flight_is_not_asked, test_busy_runs_its_command_anywhere,
+      test_reclaim_by_hand, test_who_asks_a_busy_one_by_hand_is_told_that_it_stands, test_words_that_are_wrong,
+      test_a_held_place_gives_way_and_comes_back,
       test_a_hook_that_lies_gives_nothing_before_the_driver_says_so, test_who_wants_a_whole_card_gets_an_empty_one,
       test_it_comes_back_to_the_card_that_its_command_knows, test_a_hook_that_only_lies_is_found_out,
       test_a_storm_over_grants_nothing, test_from_the_request_to_the_hook])
