@@ -13,7 +13,6 @@ int hold_command(const Words& words);
 int adopt_command(const Words& words);
 int doctor_command(const Words& words);
 int status_command(const Words& words);
-int top_command(const Words& words);
 int set_command(const Words& words);
 int unset_command(const Words& words);
 int release_command(const Words& words);

@@ -226,14 +226,6 @@ constexpr VerbHelp table[] = {
      status_sections, "",
      "berth status --short\n"
      "berth status --json | jq '.leases[] | select(.state==\"held\") | .label'\n"},
-    {"top",
-     "the same, live",
-     "top",
-     "What berth status shows, written anew every second until q is pressed. Where\n"
-     "stdout is no terminal, one after the other.\n",
-     {},
-     "",
-     "berth top\n"},
     {"set", "capacity of named resources:  berth set cpu=12 license=2", "set NAME=AMOUNT...",
      "Capacity of the pool's named resources; makes those that are new. Waiters that\n"
      "now fit start at once; holders keep what they hold. For the pool's owner and\n"

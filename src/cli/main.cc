@@ -25,12 +25,11 @@ struct Verb {
   int (*run)(const Words&);
 };
 
-constexpr std::array<Verb, 13> verbs{{{"run", run_command},
+constexpr std::array<Verb, 12> verbs{{{"run", run_command},
                                       {"hold", hold_command},
                                       {"adopt", adopt_command},
                                       {"doctor", doctor_command},
                                       {"status", status_command},
-                                      {"top", top_command},
                                       {"set", set_command},
                                       {"unset", unset_command},
                                       {"release", release_command},
