@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdlib>
 
+#include "base/memory_cgroup.h"
 #include "base/sha256.h"
 #include "base/sys.h"
 #include "base/text.h"
@@ -27,7 +28,24 @@ namespace {
 
 constexpr int lowest_life_fd = 200;  // out of the way of `exec 3</dev/null` and its like
 
-Result<> check_own_share(const RunOptions& options) {
+bool machine_is_heeded() {
+  const char* heed = std::getenv("BERTH_HEED_MACHINE");
+  return heed == nullptr || std::string_view(heed) != "off";
+}
+
+// Inside of a lease that has a cgroup all of the claim is in that one, whoever gives it.
+Result<> check_own_memory(const RunOptions& options) {
+  const int64_t asked = amount_of(options.claim, "ram");
+  if (asked == 0 || !machine_is_heeded()) return success();
+  const auto group = own_memory_cgroup(sysfs_root());
+  const auto limit = group ? memory_limit(*group) : std::nullopt;
+  if (!limit || asked <= *limit) return success();
+  return Error{ErrorKind::impossible, 0,
+               "can never run here: it asks for " + show_size(asked) + " ram, but this shell's cgroup may have only " +
+                   show_size(*limit) + " (a container, systemd or a lease around it says so)"};
+}
+
+Result<> check_own_processors(const RunOptions& options) {
   const int64_t asked = amount_of(options.claim, "cpu");
   if (asked == 0) return success();
   const auto own = static_cast<int64_t>(allowed_processors().count());
@@ -109,7 +127,8 @@ Place::~Place() {
 std::optional<int> Place::prepare() {
   ::getrlimit(RLIMIT_NOFILE, &descriptor_limit_);
   if (auto found = find_devices(); !found) return fail(found.error());
-  if (auto share = check_own_share(options_); !share) return fail(share.error());
+  if (auto share = check_own_processors(options_); !share) return fail(share.error());
+  if (auto share = check_own_memory(options_); !share) return fail(share.error());
   auto pool = options_.dry_run ? open_for_a_look() : open_pool(LocalPool::IfMissing::create);
   if (!pool) return fail(pool.error());
   if (options_.claim.gpu.count > 0) {
@@ -185,8 +204,7 @@ std::unique_ptr<DriverAdmission> Place::admission_for(const ClaimPart& part) {
 }
 
 std::unique_ptr<MachineMemory> Place::machine_for(const ClaimPart& part) {
-  const char* heed = std::getenv("BERTH_HEED_MACHINE");
-  if (part.parent || (heed != nullptr && std::string_view(heed) == "off")) return nullptr;
+  if (part.parent || !machine_is_heeded()) return nullptr;
   const int64_t ram_bytes = amount_of(part.claim, "ram");
   if (ram_bytes == 0 && amount_of(part.claim, "cpu") == 0) return nullptr;
   return std::make_unique<MachineMemory>(sysfs_root(), ram_bytes, [this] { return ram_leases(*pool_); });

@@ -27,6 +27,15 @@ class Machine:
     def stalled(self, percent):
         self._write("pressure/memory", f"some avg10={percent:.2f} avg60=0.00 avg300=0.00 total=0\n")
 
+    def limited(self, most):
+        """What our own cgroup may have, in bytes, and it uses nothing."""
+        os.makedirs(os.path.join(self.root, "proc/self"))
+        os.makedirs(os.path.join(self.root, "sys/fs/cgroup/box/inner"))
+        self._write("self/cgroup", "0::/box/inner\n")
+        for name, text in (("cgroup.controllers", "memory"), ("box/memory.max", most), ("box/memory.current", 0),
+                           ("box/inner/memory.max", "max"), ("box/inner/memory.current", 0)):
+            self._write("../sys/fs/cgroup/" + name, f"{text}\n")
+
     def _write(self, name, text):
         path = os.path.join(self.root, "proc", name)
         with open(path + ".new", "w") as file:
@@ -55,6 +64,19 @@ def test_who_asks_for_more_than_is_there_waits_and_says_so():
         machine.memory(available=9 * GIB)
         check(wait_exit(job, 10) == 0, pool.err(job))
         check(not pool.leases(), pool.leases())
+
+
+def test_more_than_its_cgroup_may_have_is_never_to_be_had():
+    with Pool(ram="32G", slot=1) as pool:
+        Machine(pool).limited(4 << 30)
+        for words in (("run",), ("run", "--no-wait"), ("run", "--dry-run"), ("hold", "--for", str(os.getpid()))):
+            done = pool.run(*words, "--ram", "5G", *(["--", "true"] if words[0] == "run" else []), timeout=10)
+            check(done.returncode == 3 and "it asks for 5 GiB ram, but this shell's cgroup may have only 4 GiB" in done.stderr,
+                  f"{words}: {done}")
+        check(not pool.leases(), pool.leases())
+        check(pool.run("run", "--no-wait", "--ram", "4G", "--", "true").returncode == 0, "what it may have")
+        done = pool.run("run", "--no-wait", "--ram", "5G", "--", "true", env=dict(pool.env, BERTH_HEED_MACHINE="off"))
+        check(done.returncode == 0, done)
 
 
 def test_a_thrashing_machine_takes_nobody_in_though_the_book_has_room():

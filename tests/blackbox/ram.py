@@ -98,6 +98,16 @@ def test_inside_a_lease_that_is_in_no_cgroup_there_is_one():
         check(("64 MiB ram (watched, in the outer cgroup)" in nested) == (alone == "cgroup"), nested)
 
 
+def test_inside_a_cgroup_there_is_no_more_than_it_may_have():
+    with Pool(ram="600M") as pool:
+        if in_force(pool) != "cgroup":
+            return "skipped: no cgroup can be made here"
+        program = os.path.abspath(os.environ.get("BERTH", "build/berth"))
+        done = pool.run("run", "--ram", "200M", "--", program, "run", "--ram", "400M", "--", "true", timeout=10)
+        check(done.returncode == 3 and "it asks for 400 MiB ram, but this shell's cgroup may have only" in done.stderr, done)
+        return None
+
+
 def test_who_takes_more_is_ended_with_its_tree_where_it_said_so():
     with Pool(ram="600M") as pool:
         script = f"{sys.executable} -c '{JOB}' 200 20 & sleep 100 & wait"
