@@ -130,7 +130,7 @@ std::string compare(const std::vector<Source>& sources, const Besides& besides) 
       for (const int load_pct : {70, 100, 130}) {
         Match match(all, source, estimates, load_pct);
         for (uint64_t seed = 1; seed <= seeds; ++seed)
-          if (const std::string fault = match.run(seed); !fault.empty()) return fault;
+          if (std::string fault = match.run(seed); !fault.empty()) return fault;
         out += match.table();
       }
   return out;
