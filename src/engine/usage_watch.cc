@@ -26,6 +26,11 @@ UsageWatch::UsageWatch(std::vector<UsageLimit> limits, std::function<std::vector
       usual_pace_us_(usual_pace_us),
       active_us_(monotonic_us()) {}
 
+void UsageWatch::set_limits(std::vector<UsageLimit> limits) {
+  limits_ = std::move(limits);
+  if (limits_.empty()) active_us_ = monotonic_us();
+}
+
 void UsageWatch::watch_idleness(int64_t idle_us) {
   usual_pace_us_ = std::clamp(idle_us / looks_while_idle, quickest_pace_us, usual_pace_us);
   pace_us_ = std::min(pace_us_, usual_pace_us_);

@@ -52,8 +52,9 @@ class UsageWatch {
   // The most that all our leases together were seen to use of one device; nullopt: never seen.
   [[nodiscard]] std::optional<int64_t> peak_bytes() const;
 
-  // From the next answer on; the owner of a lease may change its claim while it is held.
-  void set_limits(std::vector<UsageLimit> limits) { limits_ = std::move(limits); }
+  // From the next answer on; the owner of a lease may change its claim while it is held. None: the place is away,
+  // and when it is back its time begins anew.
+  void set_limits(std::vector<UsageLimit> limits);
 
   // Asks often enough to notice that nothing happened for so long.
   void watch_idleness(int64_t idle_us);

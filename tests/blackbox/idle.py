@@ -5,6 +5,7 @@ import re
 import select
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from berthtest import Pool, check, main, wait_exit, wait_until  # noqa: E402
@@ -92,6 +93,21 @@ def test_who_is_asked_only_when_idle_is_told_where_no_driver_says():
         end(job)
 
 
+def test_who_is_back_has_its_time_again_before_it_is_asked():
+    with machine(Card("GPU-a", util=0)) as (_, pool):
+        job = pool.spawn(*EIGHT, "--idle", "3s", "--reclaimable=idle", "--on-reclaim", "true", "--", "sleep", "600")
+        pool.wait_for(held=1)
+        first = pool.spawn("run", "--gpus", "1", "-p", "5", "--", "sleep", "4")
+        check(wait_exit(first, pool=pool) == 0, pool.err(first))
+        wait_until(lambda: "has its place again" in pool.err(job), what="its return", pool=pool)
+        back = time.monotonic()
+        second = pool.spawn("run", "--gpus", "1", "-p", "5", "--", "true")
+        check(wait_exit(second, pool=pool) == 0, pool.err(second))
+        check(time.monotonic() - back > 2, "it was away, and had its place for no time: " + pool.err(job))
+        check(pool.err(job).count("asked to give way to") == 2, pool.err(job))
+        end(job)
+
+
 def test_a_held_place_is_named_and_asked_only_while_it_is_idle():
     with machine(Card("GPU-a", util=40)) as (gpus, pool):
         hook = os.path.join(pool.tmp, "asked")
@@ -137,4 +153,5 @@ if __name__ == "__main__":
     main([test_a_job_that_does_nothing_is_named_until_it_works_again,
           test_a_driver_that_does_not_say_says_nothing_of_idleness, test_asked_to_give_way_only_while_it_is_idle,
           test_who_is_asked_only_when_idle_is_told_where_no_driver_says,
+          test_who_is_back_has_its_time_again_before_it_is_asked,
           test_a_held_place_is_named_and_asked_only_while_it_is_idle, test_words_that_are_wrong])
