@@ -34,6 +34,11 @@ class OwnChild {
   [[nodiscard]] pid_t pid() const { return pid_; }
   // Forgets it; neither ends it nor takes it in.
   void reset() { *this = OwnChild(); }
+  // The same in a child that was forked with it, where its descriptor may be closed by now, or be another one's.
+  void leave_to_parent() {
+    pid_ = -1;
+    (void)fd_.release();
+  }
   void send(int signal) const;
   // waitid() for this one alone: 0, or -1 and errno. ECHILD: somebody else took it in.
   [[nodiscard]] int wait(siginfo_t& info, int options) const;

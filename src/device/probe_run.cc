@@ -80,6 +80,7 @@ class GivenUp {
  public:
   void add(OwnChild child, int64_t due_us) {
     const std::lock_guard hold(mutex_);
+    leave_to_parent();
     stuck_.push_back({std::move(child), due_us});
   }
 
@@ -106,7 +107,15 @@ class GivenUp {
     int64_t due_us;  // when it counts as hung
   };
 
+  // What we were forked with. A keeper has closed all that, and given the numbers to others.
+  void leave_to_parent() {
+    if (std::exchange(maker_, ::getpid()) == ::getpid()) return;
+    for (Stuck& one : stuck_) one.child.leave_to_parent();
+    stuck_.clear();
+  }
+
   void forget_the_gone() {
+    leave_to_parent();
     std::erase_if(stuck_, [](const Stuck& one) {
       if (!one.child.ended_within(0)) return false;
       siginfo_t info{};
@@ -117,6 +126,7 @@ class GivenUp {
 
   std::mutex mutex_;
   std::vector<Stuck> stuck_;
+  pid_t maker_ = ::getpid();
 };
 
 GivenUp& given_up() {

@@ -1,12 +1,15 @@
 #include "run/process_tree.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
@@ -75,11 +78,26 @@ TEST(LeftRunning, IsNotAProbeThatIsStuckInTheDriver) {
   ASSERT_FALSE(next.ok());
   EXPECT_EQ(next.error().kind, ErrorKind::probe);
   EXPECT_EQ(left_running(nobody).size(), 1U);
+  // Who is forked now and closes all it was given has no such child, and others have the numbers.
+  hang = false;
+  const pid_t keeper = ::fork();
+  if (keeper == 0) {
+    ::syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
+    std::array<std::array<int, 2>, 32> full{};
+    for (auto& ends : full)
+      if (::pipe(ends.data()) != 0 || ::write(ends[1], "x", 1) != 1) ::_exit(3);
+    const bool asks = ProbeRun::start("/nonexistent").ok();
+    bool all_open = true;
+    for (const auto& ends : full) all_open = all_open && ::fcntl(ends[0], F_GETFD) >= 0;
+    ::_exit(!asks ? 1 : all_open ? 0 : 2);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(keeper, &status, 0), keeper);
+  EXPECT_EQ(status, 0);
   // The driver lets it go.
   ::ptrace(PTRACE_CONT, child, nullptr, nullptr);
   for (int tries = 0; tries < 500 && is_given_up_probe(child); ++tries) ::usleep(10'000);
   EXPECT_FALSE(is_given_up_probe(child));
-  hang = false;
   EXPECT_TRUE(ProbeRun::start("/nonexistent").ok());
   EXPECT_TRUE(left_running(nobody).empty());
 }
