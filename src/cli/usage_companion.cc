@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "base/sys.h"
 #include "base/text.h"
 #include "engine/lease_roots.h"
 
@@ -40,7 +39,7 @@ void UsageCompanion::look_for_idleness() {
   const auto& options = place_.options();
   if (!options.idle_ms) return;
   if (const auto told = watch_.load_told(); told && giving_ != nullptr) giving_->set_load_told(*told);
-  const bool idle = monotonic_us() - watch_.active_us() >= *options.idle_ms * 1000;
+  const bool idle = watch_.quiet_us() >= *options.idle_ms * 1000;
   if (idle == idle_) return;
   idle_ = idle;
   publish(idle);

@@ -28,7 +28,9 @@ UsageWatch::UsageWatch(std::vector<UsageLimit> limits, std::function<std::vector
 
 void UsageWatch::set_limits(std::vector<UsageLimit> limits) {
   limits_ = std::move(limits);
-  if (limits_.empty()) active_us_ = monotonic_us();
+  if (!limits_.empty()) return;
+  active_us_ = monotonic_us();
+  quiet_us_ = 0;
 }
 
 void UsageWatch::watch_idleness(int64_t idle_us) {
@@ -46,6 +48,7 @@ void UsageWatch::heed_load(const Picture& picture, int64_t now_us) {
     if (load.value_or(1) > 0) active_us_ = now_us;
   }
   load_told_ = told;
+  quiet_us_ = now_us - active_us_;
 }
 
 std::optional<int> load_of(const Picture& picture, const std::string& uuid) {
@@ -62,7 +65,10 @@ void UsageWatch::act() {
     if (now_us < next_us_) return;
     auto run = ProbeRun::start(sysfs_root());
     next_us_ = now_us + pace_us_;
-    if (run) run_.emplace(std::move(*run));
+    if (run)
+      run_.emplace(std::move(*run));
+    else
+      heed_load({}, now_us);
     return;
   }
   if (run_->take_in()) {

@@ -58,9 +58,10 @@ class UsageWatch {
 
   // Asks often enough to notice that nothing happened for so long.
   void watch_idleness(int64_t idle_us);
-  // When one of our devices was last seen at work, or not seen at all, on monotonic_us()'s clock: a driver that
-  // says nothing says nothing of idleness either. The load is the card's, whoever shares it.
-  [[nodiscard]] int64_t active_us() const { return active_us_; }
+  // For how long, as of the last answer, none of our devices had been seen at work; 0 where there was no answer, or
+  // none that told of each: a driver that says nothing says nothing of idleness either. The load is the card's,
+  // whoever shares it.
+  [[nodiscard]] int64_t quiet_us() const { return quiet_us_; }
   // Whether the last answer told of each of our devices what it does; nullopt: there was none yet.
   [[nodiscard]] std::optional<bool> load_told() const { return load_told_; }
 
@@ -77,7 +78,8 @@ class UsageWatch {
   int64_t next_us_ = 0;
   int64_t pace_us_ = 0;
   int64_t usual_pace_us_;
-  int64_t active_us_;
+  int64_t active_us_;  // when one of our devices was last seen at work, or not seen at all
+  int64_t quiet_us_ = 0;
   std::optional<bool> load_told_;
 };
 

@@ -54,6 +54,30 @@ def test_a_driver_that_does_not_say_says_nothing_of_idleness():
         end(seen)
 
 
+def test_a_driver_that_is_silent_for_a_while_makes_nobody_idle():
+    with machine(Card("GPU-a", util=40)) as (gpus, pool):
+        hook = os.path.join(pool.tmp, "asked")
+        held = subprocess.Popen(["sleep", "600"])  # pylint: disable=consider-using-with
+        try:
+            hold = pool.run("hold", "--for", str(held.pid), "--vram", "8G", "--idle", "1s", "--reclaimable=idle",
+                            "--on-reclaim", f"touch {hook}", env=dict(pool.env, BERTH_PROBE_LIMIT="2s"))
+            gpus.lines = ["hang nvmlDeviceGetUtilizationRates"]
+            gpus.write()
+
+            def says(letter):
+                return re.search(rf"way=\w*{letter}", " ".join(pool.entries()))
+
+            wait_until(lambda: says("n"), what="nobody to tell", pool=pool)
+            time.sleep(1.2)  # longer than --idle
+            check(pool.run("reclaim", hold.stdout.strip()).returncode == 0, "asked by hand")
+            wait_until(lambda: says("[ay]"), what="it to have looked", pool=pool)
+            check(says("n") and not says("[iy]") and not os.path.exists(hook), f"idle, says nobody: {pool.entries()}")
+        finally:
+            held.kill()
+            held.wait()
+        wait_until(lambda: not says("r"), what="its end", pool=pool)
+
+
 def test_asked_to_give_way_only_while_it_is_idle():
     with machine(Card("GPU-a", util=40)) as (gpus, pool):
         job = pool.spawn("run", "--label", "server", "--idle", "1s", "--reclaimable=idle", "--", "sleep", "600")
@@ -151,7 +175,9 @@ def test_words_that_are_wrong():
 
 if __name__ == "__main__":
     main([test_a_job_that_does_nothing_is_named_until_it_works_again,
-          test_a_driver_that_does_not_say_says_nothing_of_idleness, test_asked_to_give_way_only_while_it_is_idle,
+          test_a_driver_that_does_not_say_says_nothing_of_idleness,
+          test_a_driver_that_is_silent_for_a_while_makes_nobody_idle,
+          test_asked_to_give_way_only_while_it_is_idle,
           test_who_is_asked_only_when_idle_is_told_where_no_driver_says,
           test_who_is_back_has_its_time_again_before_it_is_asked,
           test_a_held_place_is_named_and_asked_only_while_it_is_idle, test_words_that_are_wrong])
