@@ -52,6 +52,15 @@ void Place::note_past(const Seat& seat, int64_t came_us, How how, int status, in
   past_.push_back(std::move(job));
 }
 
+void Place::note_seat(const Seat& seat, Job& job) const {
+  job.seated_us = seat.acquired.seated_us;
+  job.processors = show_processors(seat.acquired.processors);
+  for (const DeviceRef& granted : seat.acquired.devices)
+    for (const Device& d : picture_.devices)
+      if (d.uuid == granted.uuid)
+        job.devices.push_back({d.uuid, d.index, job.claim.gpu.whole ? granted.vram_bytes : job.claim.gpu.vram_bytes});
+}
+
 std::vector<Job> Place::jobs() {
   std::vector<Job> out;
   if (options_.turn) return out;
@@ -63,12 +72,8 @@ std::vector<Job> Place::jobs() {
     }
     Job job = job_of(*seat);
     if (how) job.how = *how;
-    job.seated_us = seat->acquired.seated_us;
-    job.processors = show_processors(seat->acquired.processors);
-    for (const DeviceRef& granted : seat->acquired.devices)
-      for (const Device& d : picture_.devices)
-        if (d.uuid == granted.uuid)
-          job.devices.push_back({d.uuid, d.index, job.claim.gpu.whole ? granted.vram_bytes : job.claim.gpu.vram_bytes});
+    // Not of one that has given its place away, and waits for it.
+    if (seat->acquired.seated_us >= seat->since_us) note_seat(*seat, job);
     out.push_back(std::move(job));
   }
   return out;

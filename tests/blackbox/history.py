@@ -147,6 +147,23 @@ def test_a_hold_that_was_released_just_before_its_process_ended():
         check(ends(pool) == {"one": ("released", None, None)}, f"{ends(pool)}")
 
 
+def test_what_ended_while_its_place_was_away_held_nothing_then():
+    with Pool(slot=1) as pool:
+        held = pool.run("hold", "--for", str(os.getpid()), "-r", "slot=1", "--label", "away", "--reclaimable",
+                        "--on-reclaim", "true").stdout.strip()
+        other = pool.spawn("run", "-r", "slot=1", "-p", "5", "--", "sleep", "600")
+        wait_until(lambda: pool.lease_of(other)["state"] == "held", what="its place to be away", pool=pool)
+        check(pool.run("release", held).returncode == 0, "released")
+        wait_until(lambda: len(history(pool, "--label", "away")) == 2, what="its end", pool=pool)
+        gave, waited = history(pool, "--label", "away")
+        check((gave["how"], waited["how"]) == ("reclaimed", "released"), (gave, waited))
+        check(gave["held_s"] >= 0 and gave["granted"]["resources"] == {"slot": 1}, gave)
+        check(waited["started"] is None and waited["held_s"] is None and waited["granted"] is None, waited)
+        check(waited["waited_s"] >= 0, waited)
+        kill(other.pid, signal.SIGTERM)
+        wait_exit(other)
+
+
 def test_released_under_its_command():
     with Pool(slot=1) as pool:
         job = pool.spawn("run", "-r", "slot=1", "-l", "job", "--", "sh", "-c", "sleep 0.5; exit 5")
