@@ -63,6 +63,9 @@ std::optional<std::string> fill_in(Place& place, const std::vector<Use>& uses, s
   };
   std::vector<Use> there;
   std::copy_if(uses.begin(), uses.end(), std::back_inserter(there), allowed);
+  if (!options.claim_given && there.empty() && !uses.empty())
+    return "by the driver's word it uses " + uses.front().device.uuid +
+           " and none of these; to book more for it say how much, --only 0 --vram 8G";
   if (!options.claim_given && there.empty() && options.only.empty())
     return "the driver does not say that it uses a GPU; say which, --only 0 (all of it) or --only 0 --vram 8G, or "
            "--cpu 4";

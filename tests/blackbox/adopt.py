@@ -126,6 +126,9 @@ def test_without_the_drivers_word_only_says_which():
         # Where the driver has a word, it counts for that card.
         server = sleeper()
         gpus.hold(server.pid, "GPU-b", "2G")
+        for words in (("--only", "0"), ("--exclude", "1")):
+            done = pool.run("adopt", str(server.pid), *words)
+            check(done.returncode == 2 and "by the driver's word it uses GPU-b and none of these" in done.stderr, done)
         check(pool.run("adopt", str(server.pid), "--only", "1").returncode == 0, "--only")
         check(pool.leases()[0]["granted"]["devices"][0]["vram"] == 2 * G, pool.leases())
         end(server)
