@@ -307,6 +307,7 @@ std::optional<int> Place::take_again() {
   if (!acquired) return fail(acquired.error());
   if (acquired->ending == Ending::seated) {
     seat.acquired = std::move(*acquired);
+    look_around_again();
     return std::nullopt;
   }
   note_past(seat, seat.since_us, How::cancelled, 128 + ended_by, ended_by);
@@ -323,9 +324,13 @@ std::optional<int> Place::take(const PartyInfo& info, bool& gave_up) {
     release_all();
     return failed;
   }
-  // While we waited it may have given way and come back to others.
-  if (processors_around_.any()) processors_around_ = processors_of(leases_around(*pool_).leases);
+  look_around_again();
   return std::nullopt;
+}
+
+// While we waited the lease around us may have given way and come back to other processors.
+void Place::look_around_again() {
+  if (processors_around_.any()) processors_around_ = processors_of(leases_around(*pool_).leases);
 }
 
 std::optional<int> Place::adopt(const PartyInfo& info, std::vector<DeviceRef> devices) {

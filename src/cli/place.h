@@ -119,6 +119,7 @@ class Place {
   int refuse_busy(const Record& record, const std::string& reason);
   [[nodiscard]] int refuse_impossible(const Acquired& acquired) const;
   [[nodiscard]] std::optional<int> refuse_too_many_gpus() const;
+  void look_around_again();
   [[nodiscard]] Job job_of(const Seat& seat) const;
   void note_seat(const Seat& seat, Job& job) const;
   void note_past(const Seat& seat, int64_t came_us, How how, int status, int signal = 0);

@@ -121,6 +121,50 @@ def test_inside_a_held_lease_it_keeps_off_what_another_one_there_has():
             wait_exit(one, 10)
 
 
+def test_who_comes_back_inside_of_a_held_lease_runs_on_what_that_has_by_then():
+    with Pool(cpu=2, slot=1) as pool:
+        two = [["taskset", "-c", str(cpu), berth()] for cpu in ALL[:2]]
+        ready = os.path.join(pool.tmp, "ran-on")
+        inner = (f"grep Cpus_allowed_list /proc/self/status >>{ready}; exec sleep 600",)
+        script = ('eval "$("$0" hold --for $$ --cpu 1 --pin --label held --reclaimable --on-reclaim true --print env)"; '
+                  'exec "$0" run -r slot=1 --label inner --reclaimable --requeue -- sh -c "$1"')
+        both = ["taskset", "-c", f"{ALL[0]},{ALL[1]}", "sh", "-c", script, berth(), *inner]
+        shell = subprocess.Popen(both, env=pool.env, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def of(label, what):
+            return [(lease["granted"] or {}).get(what, lease["state"]) for lease in pool.leases() if lease["label"] == label]
+
+        def urgent(launch, *claim):
+            words = [*launch, "run", *claim, "-p", "5", "--label", claim[0] + claim[1], *SLEEP]
+            return subprocess.Popen(words, env=pool.env, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        wait_until(lambda: os.path.exists(ready) and of("inner", "processors"), what="it to run", pool=pool)
+        first = of("held", "processors")[0]
+        mine, others = (two[ALL.index(int(first))], two[1 - ALL.index(int(first))])
+        beside = urgent(others, "--cpu", "1", "--pin")
+        pool.wait_for(held=3)
+        instead = urgent(mine, "--cpu", "1", "--pin")
+        slot = urgent([berth()], "-r", "slot=1")
+        away = lambda label: of(label, "processors") == ["waiting"]  # noqa: E731
+        wait_until(lambda: away("held") and away("inner"), what="both to give way", pool=pool)
+        beside.terminate()  # its processor is the one that comes back
+        beside.wait()
+        wait_until(lambda: of("held", "processors") not in ([first], ["waiting"]), what="it to be back", pool=pool)
+        slot.terminate()
+        slot.wait()
+
+        def runs():
+            with open(ready, encoding="utf-8") as f:
+                return [line.split()[1] for line in f]
+
+        wait_until(lambda: len(runs()) == 2, what="the job to be back", pool=pool)
+        check(runs() == [first, of("held", "processors")[0]] and runs()[0] != runs()[1], (first, runs()))
+        instead.terminate()
+        instead.wait()
+        shell.terminate()
+        shell.wait()
+
+
 def test_a_dead_strangers_are_nobodys():
     """Its record stays until its owner comes; nobody else may remove it."""
     if os.geteuid() != 0:
