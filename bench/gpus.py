@@ -13,7 +13,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tests", "blackbox"))
-from berthtest import Pool, berth, descendants, wait_until  # noqa: E402 pylint: disable=wrong-import-position
+from berthtest import Pool, berth, descendants, job_of, wait_until  # noqa: E402 pylint: disable=wrong-import-position
 from gpukit import Card, Gpus  # noqa: E402 pylint: disable=wrong-import-position
 
 ROUNDS = int(os.environ.get("ROUNDS", "200"))
@@ -119,8 +119,8 @@ def status(program):
         leases = [pool.spawn("run", "--vram", "16G", "--only", i, "--", "sh", "-c",
                              "for i in 1 2 3 4 5 6; do sleep 1000 & done; wait") for i in range(8)]
         for lease in leases:
-            wait_until(lambda p=lease.pid: len(descendants(p)) == 7, 20, "the leases", pool)
-        pids = [[pid for pid in descendants(lease.pid)][1:] for lease in leases]
+            wait_until(lambda p=lease: job_of(p) and len(descendants(job_of(p))) == 6, 20, "the leases", pool)
+        pids = [descendants(job_of(lease)) for lease in leases]
         with Strangers(pool, 100 - sum(map(len, pids))) as strangers:
             for i, pid in enumerate(strangers):
                 pids[i % 8].append(pid)
