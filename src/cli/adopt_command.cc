@@ -138,7 +138,7 @@ int adopt(RunOptions options) {
   }
   options.no_wait = true;
   Place place(std::move(options));
-  if (const auto failed = place.prepare()) return *failed;
+  if (const auto failed = place.prepare(Place::For::another)) return *failed;
   std::vector<DeviceRef> devices;
   if (const auto fault = fill_in(place, uses_of(pid, facts->uid, place.picture()), devices))
     return fail_usage("adopt", *fault);

@@ -124,11 +124,13 @@ Place::~Place() {
   if (!trial_path_.empty()) ::rmdir(trial_path_.c_str());
 }
 
-std::optional<int> Place::prepare() {
+std::optional<int> Place::prepare(For whom) {
   ::getrlimit(RLIMIT_NOFILE, &descriptor_limit_);
   if (auto found = find_devices(); !found) return fail(found.error());
-  if (auto share = check_own_processors(options_); !share) return fail(share.error());
-  if (auto share = check_own_memory(options_); !share) return fail(share.error());
+  if (whom == For::us) {
+    if (auto share = check_own_processors(options_); !share) return fail(share.error());
+    if (auto share = check_own_memory(options_); !share) return fail(share.error());
+  }
   auto pool = options_.dry_run ? open_for_a_look() : open_pool(LocalPool::IfMissing::create);
   if (!pool) return fail(pool.error());
   if (options_.claim.gpu.count > 0) {

@@ -49,7 +49,9 @@ class Place {
   Place& operator=(const Place&) = delete;
 
   // Looks at devices, pool and the leases around us. A value is the exit status of a failure, said.
-  [[nodiscard]] std::optional<int> prepare();
+  // What this shell may have limits its own claims, not what it books for `another` process.
+  enum class For { us, another };
+  [[nodiscard]] std::optional<int> prepare(For whom = For::us);
   // Waits for all of it. A value is the exit status of a failure, said; nothing is held then.
   // `gave_up` is set where that was a --timeout, of which nothing is said yet.
   [[nodiscard]] std::optional<int> take(const PartyInfo& info, bool& gave_up);

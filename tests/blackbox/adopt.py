@@ -81,6 +81,18 @@ def test_it_never_waits_and_says_what_is_over_committed():
         kill(holder.pid)
 
 
+def test_what_this_shell_may_have_limits_nobody_else():
+    with Pool(cpu=2, ram="2G") as pool:
+        server = sleeper()
+        first = str(min(os.sched_getaffinity(0)))
+        for words in (["taskset", "-c", first, berth()], [berth(), "run", "--ram", "64M", "--", berth()]):
+            done = subprocess.run([*words, "adopt", str(server.pid), "--cpu", "2", "--ram", "1G"], env=pool.env,
+                                  capture_output=True, text=True, timeout=20, check=False)
+            check(done.returncode == 0, f"{words}: {done}")
+            check(pool.run("release", done.stdout.strip()).returncode == 0, "release")
+        end(server)
+
+
 def test_a_cpu_claim_needs_no_driver():
     with Pool(cpu=4) as pool:
         server = sleeper()
@@ -150,5 +162,6 @@ def test_of_ones_own_only():
 
 
 main([test_the_drivers_word_is_the_claim, test_what_is_in_a_lease_is_not_booked_twice,
-      test_it_never_waits_and_says_what_is_over_committed, test_a_cpu_claim_needs_no_driver, test_what_is_wrong_is_said,
+      test_it_never_waits_and_says_what_is_over_committed, test_what_this_shell_may_have_limits_nobody_else,
+      test_a_cpu_claim_needs_no_driver, test_what_is_wrong_is_said,
       test_without_the_drivers_word_only_says_which, test_of_ones_own_only])
