@@ -319,7 +319,7 @@ std::optional<int> Place::take_again() {
 
 std::optional<int> Place::take(const PartyInfo& info, bool& gave_up) {
   gave_up = false;
-  if (const auto failed = refuse_too_many_gpus()) return failed;
+  if (const auto failed = refuse_beyond_all()) return failed;
   for (const ClaimPart& part : parts()) {
     const auto failed = take_part(part, info, gave_up);
     if (!failed) continue;

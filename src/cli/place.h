@@ -120,7 +120,7 @@ class Place {
   int refuse_cycle(const Acquired& acquired);
   int refuse_busy(const Record& record, const std::string& reason);
   [[nodiscard]] int refuse_impossible(const Acquired& acquired) const;
-  [[nodiscard]] std::optional<int> refuse_too_many_gpus() const;
+  [[nodiscard]] std::optional<int> refuse_beyond_all();
   void look_around_again();
   [[nodiscard]] Job job_of(const Seat& seat) const;
   void note_seat(const Seat& seat, Job& job) const;

@@ -34,30 +34,31 @@ int Place::refuse_impossible(const Acquired& acquired) const {
   return exit_status::impossible;
 }
 
-// No record has room for more cards than a pool can have, so nobody is asked about them.
-std::optional<int> Place::refuse_too_many_gpus() const {
-  if (options_.claim.gpu.count <= static_cast<int>(max_claim_devices)) return std::nullopt;
-  Acquired acquired;
-  acquired.shortfalls.push_back({"gpu", options_.claim.gpu.count, static_cast<int64_t>(eligible_.size())});
-  return refuse_impossible(acquired);
+// What no part of the claim tells by itself. No record has room for more cards than a pool can have; and inside of
+// leases each part may fit where the whole never does.
+std::optional<int> Place::refuse_beyond_all() {
+  Acquired beyond;
+  if (options_.claim.gpu.count > static_cast<int>(max_claim_devices))
+    beyond.shortfalls.push_back({"gpu", options_.claim.gpu.count, static_cast<int64_t>(eligible_.size())});
+  if (!around_.leases.empty())
+    if (const auto snapshot = pool_->read(); snapshot.ok())
+      for (const NamedAmount& c : options_.claim.counters)
+        for (const Resource& r : snapshot->resources)
+          if (r.name == c.name && c.amount > r.capacity) beyond.shortfalls.push_back({c.name, c.amount, r.capacity});
+  if (beyond.shortfalls.empty()) return std::nullopt;
+  return refuse_impossible(beyond);
 }
 
 int Place::refuse_cycle(const Acquired& acquired) {
   auto view = view_pool(*pool_, picture_);
   if (!view) return fail(view.error());
-  // More than the pool has, all told, is the plainer word.
-  Acquired beyond;
-  for (const NamedAmount& c : options_.claim.counters)
-    for (const Resource& r : view->snapshot.resources)
-      if (r.name == c.name && c.amount > r.capacity) beyond.shortfalls.push_back({c.name, c.amount, r.capacity});
-  if (!beyond.shortfalls.empty()) return refuse_impossible(beyond);
   say_last("would wait for ever: " + cycle_text(*view, acquired.snapshot, acquired.cycle) +
            "; ask for all of it in one claim, or first");
   return exit_status::impossible;
 }
 
 int Place::tell_preview(const PartyInfo& info) {
-  if (const auto failed = refuse_too_many_gpus()) return *failed;
+  if (const auto failed = refuse_beyond_all()) return *failed;
   std::string on;
   for (const ClaimPart& part : parts()) {
     Seat seat(*pool_, -1);

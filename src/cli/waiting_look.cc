@@ -45,26 +45,15 @@ InTheWay told_of(const LocalPool& pool, const Party& party, int64_t now_us) {
   return out;
 }
 
-// Whether that one is `lease`, or a lease that it is inside of.
-bool is_around(const Snapshot& all, const PartyKey* lease, const PartyKey& who) {
-  std::optional<PartyKey> at;
-  if (lease != nullptr) at = *lease;
-  for (size_t step = 0; at && step < all.parties.size(); ++step) {
-    if (*at == who) return true;
-    const int index = all.find(*at);
-    if (index < 0 || !all.parties[static_cast<size_t>(index)].nested) return false;
-    at = all.parties[static_cast<size_t>(index)].parent_key();
-  }
-  return false;
-}
-
 // Who has the processors that we may use: leases of any level, but those that serve us, which lend us theirs.
 void tell_owners(LocalPool& pool, const Snapshot& all, const PartyKey* server, WaitingWords& words) {
   LocalLedger ledger(pool);
   const ProcessorSet allowed = allowed_processors();
+  const int innermost = server == nullptr ? -1 : all.find(*server);
   for (const Party& p : all.parties) {
     const ProcessorSet own = processor_set(all.own_processors(p)) & allowed;
-    if (own.none() || is_around(all, server, p.key())) continue;
+    const bool serves = innermost >= 0 && (p == all.at(innermost) || is_inside(all, all.at(innermost), p.key()));
+    if (own.none() || serves) continue;
     const Life life = ledger.life(p);
     if (life == Life::dead) continue;
     if (words.holders.size() >= most_named) {

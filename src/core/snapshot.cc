@@ -138,6 +138,17 @@ void cut_to(const Party& around, Party& party, Snapshot& out) {
 
 }  // namespace
 
+bool is_inside(const Snapshot& all, const Party& party, const PartyKey& lease) {
+  const Party* at = &party;
+  for (size_t step = 0; at->nested && step < all.parties.size(); ++step) {
+    if (at->parent_key() == lease) return true;
+    const int index = all.find(at->parent_key());
+    if (index < 0) return false;
+    at = &all.at(index);
+  }
+  return false;
+}
+
 Snapshot top_level(const Snapshot& all) {
   Snapshot out = only(all, [](const Party& p) { return !p.nested; });
   for (Party& p : out.parties) {

@@ -225,6 +225,9 @@ struct Snapshot {
   }
 };
 
+// Whether the party was asked for inside of that lease, at any depth.
+[[nodiscard]] bool is_inside(const Snapshot& all, const Party& party, const PartyKey& lease);
+
 // The parties that compete with each other, and what they compete for. At the top that is the pool
 // and all that are not nested; a Party::with that is nested is given as the outermost lease around it. Inside a lease
 // it is what the lease holds and those nested in it.

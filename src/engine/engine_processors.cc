@@ -5,21 +5,6 @@
 
 namespace berth {
 
-namespace {
-
-bool is_inside(const Snapshot& all, const Party& party, const PartyKey& lease) {
-  const Party* at = &party;
-  for (size_t step = 0; at->nested && step < all.parties.size(); ++step) {
-    if (at->parent_key() == lease) return true;
-    const int index = all.find(at->parent_key());
-    if (index < 0) return false;
-    at = &all.parties[static_cast<size_t>(index)];
-  }
-  return false;
-}
-
-}  // namespace
-
 // Over all levels: a processor is one, whoever's lease is inside whose. But what the leases around us have is
 // what we are to run on, and what those inside of us have is ours.
 void Engine::note_processors(const Snapshot& all) {

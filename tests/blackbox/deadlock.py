@@ -83,6 +83,8 @@ def test_who_would_wait_for_itself():
         done = pool.run("run", "--vram", "16G", "--", b, "run", "--vram", "20G", "--", "true", timeout=10)
         check(done.returncode == 3 and "gpu" in done.stderr and "only its end frees" in done.stderr, f"{done}")
         done = pool.run("run", "--cpu", "1", "--", b, "run", "--cpu", "3", "--no-wait", "--", "true", timeout=10)
+        check(done.returncode == 3 and "it asks for 3 cpu, but the pool has 2" in done.stderr, f"{done}")
+        done = pool.run("run", "--vram", "16G", "--", b, "run", "--vram", "20G", "--no-wait", "--", "true", timeout=10)
         check(done.returncode == 75, f"not to wait is no cycle: {done}")
         done = pool.run("run", "--cpu", "1", "--", b, "run", "--cpu", "3", "--dry-run", "--", "true", timeout=10)
         check(done.returncode == 3, f"{done}")
